@@ -1,0 +1,77 @@
+package plug
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Scope is what a lock keeps from happening on the server.
+type Scope string
+
+const (
+	// ScopeBackup stops changes to the set of files (DDL) and lets DML go on:
+	// LOCK INSTANCE FOR BACKUP, on Percona Server LOCK TABLES FOR BACKUP.
+	ScopeBackup Scope = "backup"
+	// ScopeTables also stops writes to tables of every engine: FLUSH TABLES WITH READ
+	// LOCK. Taken only around the copy of files of other engines than InnoDB.
+	ScopeTables Scope = "tables"
+)
+
+// Lock takes the server's locks for a backup.
+type Lock interface {
+	// Acquire waits at most wait for the lock of that scope. The error is ErrLockTimeout
+	// (a *LockTimeout naming who is in the way, where that can be known) if it was not
+	// granted. The lock outlives ctx: only Release, its loss, or the end of the plugin
+	// ends it.
+	Acquire(ctx context.Context, scope Scope, wait time.Duration) (Held, error)
+}
+
+// Held is a lock that was granted.
+type Held interface {
+	// Owner is the server's connection id that holds the lock, or 0 if it has none; a
+	// host uses it to see with its own eyes that the server is locked.
+	Owner() uint64
+	// Waited is how long the server took to grant the lock.
+	Waited() time.Duration
+	// Check proves that the lock is still held by the session that took it; ErrLockLost
+	// otherwise.
+	Check(ctx context.Context) error
+	// Lost is closed when the lock is found to be gone without a Release.
+	Lost() <-chan struct{}
+	// Release gives the lock back and returns how long it was held: from the return of
+	// the lock statement to the return of the unlock statement. ErrLockLost if it was
+	// gone before.
+	Release(ctx context.Context) (time.Duration, error)
+}
+
+// Blocker is a session that stands in the way of a lock.
+type Blocker struct {
+	ProcessID uint64        `json:"process_id"` // the id that KILL and SHOW PROCESSLIST use
+	User      string        `json:"user"`
+	Since     time.Duration `json:"since"`
+	Statement string        `json:"statement"` // cut to a line
+}
+
+// LockTimeout is the ErrLockTimeout that names who blocks.
+type LockTimeout struct {
+	Scope    Scope
+	Wait     time.Duration
+	Blockers []Blocker
+}
+
+func (e *LockTimeout) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s lock not granted within %v", e.Scope, e.Wait)
+	for i, bl := range e.Blockers {
+		sep := ", "
+		if i == 0 {
+			sep = "; blocked by "
+		}
+		fmt.Fprintf(&b, "%sprocess %d (%s, %v): %s", sep, bl.ProcessID, bl.User, bl.Since.Round(time.Second), bl.Statement)
+	}
+	return b.String()
+}
+
+func (e *LockTimeout) Unwrap() error { return ErrLockTimeout }

@@ -1,0 +1,43 @@
+// Package syncpoint is the named places where a backup or restore can be held from
+// outside.
+//
+// A point costs one context look-up when no controller is there, which is always but
+// under --debug-sync. Tests use them to stop any goroutine where an interruption means
+// something else than a step earlier: pause it, resume it, fail it, or kill the process.
+package syncpoint
+
+import (
+	"context"
+	"slices"
+)
+
+// Point is the name of one place. The list below is the only one.
+type Point string
+
+// All returns every point, in the order in which an undisturbed run meets them.
+func All() []Point { return slices.Clone(points) }
+
+// Known reports whether p is in the list.
+func Known(p Point) bool { return slices.Contains(points, p) }
+
+// Controller decides what happens at a point: At returns at once, later, or with an
+// error that the caller takes for its own.
+type Controller interface {
+	At(ctx context.Context, p Point) error
+}
+
+type key struct{}
+
+// With returns a context whose points ask c.
+func With(ctx context.Context, c Controller) context.Context {
+	return context.WithValue(ctx, key{}, c)
+}
+
+// At is the place itself: if err := syncpoint.At(ctx, syncpoint.CopyExtent); err != nil.
+func At(ctx context.Context, p Point) error {
+	c, ok := ctx.Value(key{}).(Controller)
+	if !ok {
+		return nil
+	}
+	return c.At(ctx, p)
+}
