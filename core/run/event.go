@@ -1,0 +1,88 @@
+package run
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Kind says what an event tells.
+type Kind string
+
+const (
+	KindStart    Kind = "start"    // the operation began
+	KindPhase    Kind = "phase"    // Phase was entered, Previous was left
+	KindProgress Kind = "progress" // Percent of Phase changed; nil on the first of a phase
+	KindNote     Kind = "note"
+	KindWarning  Kind = "warning"
+	KindError    Kind = "error" // one of the errors, in order
+	KindStall    Kind = "stall" // nothing moved for IdleSeconds
+	KindEnd      Kind = "end"   // the last one, with State
+)
+
+// State is how an operation ended.
+type State string
+
+const (
+	Complete             State = "complete"
+	CompleteWithWarnings State = "complete_with_warnings"
+	Failed               State = "error"
+	Cancelled            State = "cancelled"
+	Crashed              State = "crashed" // set by a later start: the owner is gone
+)
+
+// The phase names in which every operation ends.
+const (
+	PhaseCompleted = "completed"
+	PhaseFailed    = "failed"
+	PhaseCancelled = "cancelled"
+)
+
+// Event is one thing that happened. As JSON it is one line of --json; the fields of
+// Result stand beside the others there. Readers must not change what it points to.
+type Event struct {
+	Seq         int64     `json:"seq"` // 1, 2, 3 ... within the run
+	Time        time.Time `json:"time"`
+	Kind        Kind      `json:"event"`
+	Operation   string    `json:"operation"`
+	ID          string    `json:"id"`
+	Phase       string    `json:"phase,omitempty"`
+	Previous    string    `json:"previous,omitempty"`
+	Databases   []string  `json:"databases,omitempty"`
+	Percent     *int      `json:"percent,omitempty"` // 0..100
+	LSN         uint64    `json:"lsn,omitempty"`
+	TargetLSN   uint64    `json:"target_lsn,omitempty"`
+	ETASeconds  *float64  `json:"eta_seconds,omitempty"`
+	IdleSeconds float64   `json:"idle_seconds,omitempty"`
+	Message     string    `json:"message,omitempty"`
+	State       State     `json:"state,omitempty"`
+	Code        int       `json:"code,omitempty"` // exit code, on errors and the end
+	Error       string    `json:"error,omitempty"`
+	Hint        string    `json:"hint,omitempty"`
+	Errors      []string  `json:"errors,omitempty"`           // on the end: all, in order of time
+	Duration    float64   `json:"duration_seconds,omitempty"` // on the end
+	// Result is an object whose fields the end of a successful run carries.
+	Result any `json:"-"`
+}
+
+// MarshalJSON puts the fields of Result beside the event's own.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event
+	own, err := json.Marshal(plain(e))
+	if err != nil || e.Result == nil {
+		return own, err
+	}
+	more, err := json.Marshal(e.Result)
+	if err != nil {
+		return nil, err
+	}
+	more = bytes.TrimSpace(more)
+	if len(more) < 2 || more[0] != '{' {
+		return nil, fmt.Errorf("result of %s %s is not a JSON object", e.Operation, e.ID)
+	}
+	if string(more) == "{}" {
+		return own, nil
+	}
+	return append(append(own[:len(own)-1], ','), more[1:]...), nil
+}

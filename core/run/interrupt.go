@@ -1,0 +1,40 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/remora-backup/remora/core/code"
+)
+
+// Interrupted is the cause with which a run's context is cancelled from outside: by a
+// signal or by a person. By names it ("SIGINT", "api:anna"); Code is its exit code.
+type Interrupted struct {
+	By   string
+	Code code.Code
+}
+
+func (i *Interrupted) Error() string { return fmt.Sprintf("operation has been interrupted (%s)", i.By) }
+
+// interruption returns the interruption that is pending on ctx. A context cancelled
+// without saying why counts as one.
+func interruption(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	cause := context.Cause(ctx)
+	var i *Interrupted
+	switch {
+	case errors.As(cause, &i):
+		return &code.Error{Code: i.Code, Err: i}
+	case errors.Is(cause, context.Canceled):
+		return &code.Error{Code: code.Cancelled, Err: &Interrupted{By: "cancel", Code: code.Cancelled}}
+	}
+	return nil // cancelled by a failure of our own: that failure is the answer
+}
+
+func isInterruption(err error) bool {
+	var i *Interrupted
+	return errors.As(err, &i)
+}

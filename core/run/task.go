@@ -1,0 +1,166 @@
+package run
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Task is the handle with which a phase speaks to its run. Its methods may be called
+// from any goroutine of the phase.
+type Task struct {
+	r     *runner
+	phase string
+}
+
+// Cursor returns what this phase saved last, nil if nothing.
+func (t *Task) Cursor() (Cursor, error) { return t.r.opts.Cursors.Load(t.phase) }
+
+// Save remembers how far the phase is.
+func (t *Task) Save(c Cursor) error { return t.r.opts.Cursors.Save(t.phase, c) }
+
+// Note tells something worth knowing.
+func (t *Task) Note(format string, args ...any) {
+	t.r.emit(Event{Kind: KindNote, Message: fmt.Sprintf(format, args...)})
+}
+
+// Warn tells something that needs attention; a run with warnings ends as
+// complete_with_warnings.
+func (t *Task) Warn(format string, args ...any) {
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	t.r.warnings++
+	t.r.emitLocked(Event{Kind: KindWarning, Message: fmt.Sprintf(format, args...)})
+}
+
+// Databases names the databases concerned; every later event carries them.
+func (t *Task) Databases(names []string) {
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	t.r.databases = names
+}
+
+// Commit marks the point after which nothing can undo the operation: an interruption
+// that arrives later changes nothing.
+func (t *Task) Commit() {
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	t.r.commit = true
+}
+
+// Progress is how far a phase is. Percent is nil when it begins.
+type Progress struct {
+	Percent   *int
+	LSN       uint64
+	TargetLSN uint64
+	ETA       time.Duration // 0 if unknown
+}
+
+// Progress tells a progress event if the whole percent changed: the first of a phase
+// carries none, then each percent is told at most once and never goes back.
+func (t *Task) Progress(p Progress) {
+	r := t.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current != t.phase {
+		return
+	}
+	e := Event{Kind: KindProgress, LSN: p.LSN, TargetLSN: p.TargetLSN}
+	if p.ETA > 0 {
+		s := p.ETA.Seconds()
+		e.ETASeconds = &s
+	}
+	if !r.flipped {
+		r.flipped = true
+		r.emitLocked(e)
+	}
+	if p.Percent == nil || (r.percent != nil && *p.Percent <= *r.percent) {
+		return
+	}
+	percent := min(max(*p.Percent, 0), 100)
+	r.percent = &percent
+	r.meter.percent(percent, p.ETA)
+	e.Percent = &percent
+	r.emitLocked(e)
+}
+
+// Total says how many bytes the phase will move; the percent of Advance is relative to
+// it. It may grow while the phase runs.
+func (t *Task) Total(bytes int64) {
+	t.r.meter.total.Store(bytes)
+	t.Progress(Progress{})
+}
+
+// Advance says that n more bytes were moved.
+func (t *Task) Advance(n int64) {
+	done, total := t.r.meter.done.Add(n), t.r.meter.total.Load()
+	if total <= 0 {
+		return
+	}
+	p := int(min(done*100/total, 100))
+	if t.r.meter.shown.Swap(int32(p)) == int32(p) && p != 0 {
+		return
+	}
+	t.Progress(Progress{Percent: &p, ETA: t.r.meter.eta()})
+}
+
+// Meter is a live view of a run for a terminal or a status page: plain numbers, read at
+// any time without waiting for the run.
+type Meter struct {
+	done, total atomic.Int64
+	shown       atomic.Int32
+	moved       atomic.Int64 // changes with every sign of life
+
+	mu    sync.Mutex
+	phase string
+	since time.Time
+	pct   *int
+	left  time.Duration
+}
+
+// Reading is what a Meter shows at one moment. Bytes are those of the phase.
+type Reading struct {
+	Phase       string
+	Since       time.Time // when the phase began
+	Done, Total int64     // bytes; Total is 0 if the phase does not count bytes
+	Percent     *int
+	ETA         time.Duration // 0 if unknown
+}
+
+// Read returns the present reading.
+func (m *Meter) Read() Reading {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := Reading{Phase: m.phase, Since: m.since, Done: m.done.Load(), Total: m.total.Load(), Percent: m.pct, ETA: m.left}
+	return r
+}
+
+func (m *Meter) enter(phase string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done.Store(0)
+	m.total.Store(0)
+	m.shown.Store(-1)
+	m.moved.Add(1)
+	m.phase, m.since, m.pct, m.left = phase, time.Now(), nil, 0
+}
+
+func (m *Meter) percent(p int, eta time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.moved.Add(1)
+	m.pct, m.left = &p, eta
+}
+
+// eta extrapolates from the bytes moved since the phase began.
+func (m *Meter) eta() time.Duration {
+	m.mu.Lock()
+	since := time.Since(m.since)
+	m.mu.Unlock()
+	done, total := m.done.Load(), m.total.Load()
+	if done <= 0 || total <= done || since < time.Second {
+		return 0
+	}
+	return time.Duration(float64(since) * float64(total-done) / float64(done))
+}
