@@ -103,8 +103,10 @@ func ParseHeader(page []byte) (Header, error) {
 		h.OriginalSize = int(be.Uint16(page[offOriginalSize:]))
 		h.PackedSize = int(be.Uint16(page[offPackedSize:]))
 		h.Original = Type(be.Uint16(page[offOriginalType:]))
-	case TypeEncrypted, TypeEncryptedRTree:
+	case TypeEncrypted:
 		h.Original = Type(be.Uint16(page[offOriginalType:]))
+	case TypeEncryptedRTree:
+		h.Original = TypeRTree
 	}
 	return h, nil
 }

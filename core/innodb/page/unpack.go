@@ -58,7 +58,7 @@ func (v *Verifier) inflate(to, from []byte) bool {
 	// The checksum of the stream is looked at only when its end is read.
 	var more [1]byte
 	n, err := v.zlib.Read(more[:])
-	return n == 0 && err == io.EOF
+	return n == 0 && err == io.EOF && v.in.Len() == 0
 }
 
 // unpackLZ4 unpacks one LZ4 block without a frame: sequences of a token (two

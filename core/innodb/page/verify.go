@@ -93,10 +93,11 @@ func (v *Verifier) Size() Size { return v.size }
 // though a server would: what only servers before 4.0.14 wrote, and crc32 as
 // big-endian machines computed it up to 5.7.
 //
-// What no checksum covers: bytes 26 to 33; of ROW_FORMAT=COMPRESSED pages also
-// the LSN; of transparently compressed pages what lies behind the packed data,
-// and of encrypted ones all but number and type. With the algorithm none all
-// but LSN and number.
+// What no checksum covers: bytes 26 to 37, which hold the flush LSN and the
+// space id; of ROW_FORMAT=COMPRESSED pages the space id is covered and the LSN
+// is not; of transparently compressed pages what lies behind the packed data is
+// not, of encrypted ones all but number and types, and with the algorithm none
+// all but number and LSN.
 func (v *Verifier) Verify(page []byte, number uint32) Outcome {
 	if len(page) != v.size.Physical {
 		return BadChecksum
@@ -143,7 +144,11 @@ func zero(b []byte) bool { return b[0] == 0 && bytes.Equal(b[:len(b)-1], b[1:]) 
 // plain page (Encryption::encrypt in os0enc.cc computes none), and the trailer
 // is encrypted too: only the type can be looked at.
 func sealed(page []byte) Outcome {
-	if !Type(binary.BigEndian.Uint16(page[offOriginalType:])).known() {
+	was := Type(binary.BigEndian.Uint16(page[offOriginalType:]))
+	if Type(binary.BigEndian.Uint16(page[offType:])) == TypeEncryptedRTree {
+		was = TypeRTree // its eight bytes are in use
+	}
+	if !was.known() {
 		return BadType
 	}
 	return Unverifiable
@@ -159,8 +164,8 @@ func verifyPlain(page []byte) Outcome {
 	switch {
 	case head == old && (head == crc(page) || head == noChecksum):
 		return OK
-	case head == fold(page[offNumber:offFlush])+fold(page[offData:len(page)-TrailerSize]) &&
-		old == fold(page[:offFlush]):
+	case old == fold(page[:offFlush]) &&
+		head == fold(page[offNumber:offFlush])+fold(page[offData:len(page)-TrailerSize]):
 		return OK
 	}
 	return BadChecksum
