@@ -1,0 +1,94 @@
+// Package config reads the configuration file.
+//
+// The file is TOML. Whatever is not known is an error that names file, line, key and
+// the nearest known key: a setting that is misspelled and therefore ignored is found on
+// the day of the restore. A plugin's own part stays raw and is checked by the plugin.
+package config
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// DefaultPath is read when neither --config nor $REMORA_CONFIG names a file.
+const DefaultPath = "/etc/remora/remora.toml"
+
+// Settings is the whole configuration, with its defaults filled in.
+type Settings struct {
+	Path    string   `toml:"-"` // the file it was read from
+	MySQL   MySQL    `toml:"mysql"`
+	State   State    `toml:"state"`
+	Storage Plugin   `toml:"storage"`
+	Lock    Plugin   `toml:"lock"`
+	Notify  []Plugin `toml:"notify"`
+	Hooks   Hooks    `toml:"hooks"`
+	Backup  Backup   `toml:"backup"`
+	Log     Log      `toml:"log"`
+}
+
+// MySQL says how to reach the server, and which binary prepares a restore.
+type MySQL struct {
+	Socket       string   `toml:"socket"` // of the server; excludes Host
+	Host         string   `toml:"host"`
+	Port         int      `toml:"port"`
+	TLS          string   `toml:"tls"`    // "off", "skip-verify" (encrypted, not authenticated) or "verify"
+	TLSCA        string   `toml:"tls_ca"` // PEM file; empty means the system's authorities
+	TLSCert      string   `toml:"tls_cert"`
+	TLSKey       string   `toml:"tls_key"`
+	User         string   `toml:"user"`
+	PasswordFile string   `toml:"password_file"`
+	Mysqld       string   `toml:"mysqld"`      // binary that prepares; empty: found in PATH
+	MysqldArgs   []string `toml:"mysqld_args"` // put before ours when it is spawned
+}
+
+// State is where history and lock file lie.
+type State struct {
+	Dir string `toml:"dir"`
+}
+
+// Plugin names one plugin. Config is its part of the file as JSON ("{}" if absent).
+type Plugin struct {
+	Plugin  string          `toml:"plugin"`   // a built-in name, or an absolute path
+	SHA256  string          `toml:"sha256"`   // of the executable, 64 hex digits; empty: not pinned
+	MTLS    bool            `toml:"mtls"`     // default true; false for plugins in languages without support for it
+	Args    []string        `toml:"args"`     // of the executable
+	EnvPass []string        `toml:"env_pass"` // names of variables handed on; no other is
+	Config  json.RawMessage `toml:"config"`
+}
+
+// Hooks names the Lua scripts, in the order in which they are called.
+type Hooks struct {
+	Scripts []string        `toml:"scripts"`
+	Timeout time.Duration   `toml:"timeout"` // of one call
+	Config  json.RawMessage `toml:"config"`  // what scripts see as their settings
+}
+
+// Backup tunes the engine.
+type Backup struct {
+	Compression     string        `toml:"compression"` // "zstd" or "none"
+	Parallel        int           `toml:"parallel"`    // files copied at once; 0: chosen by the engine
+	LockWaitTimeout time.Duration `toml:"lock_wait_timeout"`
+	TempDir         string        `toml:"temp_dir"` // for the redo tail; empty: below [state] dir
+}
+
+// Log says what goes to stderr.
+type Log struct {
+	Level  string `toml:"level"`  // "trace", "debug", "info", "warn", "error" or "off"
+	Format string `toml:"format"` // "text" or "json"
+}
+
+func defaults() Settings {
+	return Settings{
+		MySQL:   MySQL{Port: 3306, TLS: "off"},
+		State:   State{Dir: "/var/lib/remora"},
+		Storage: plugin(""),
+		Lock:    plugin("mysql"),
+		Hooks:   Hooks{Timeout: 5 * time.Second, Config: json.RawMessage("{}")},
+		Backup:  Backup{Compression: "zstd", LockWaitTimeout: 30 * time.Second},
+		Log:     Log{Level: "info", Format: "text"},
+	}
+}
+
+func plugin(name string) Plugin {
+	return Plugin{Plugin: name, MTLS: true, Config: json.RawMessage("{}")}
+}
