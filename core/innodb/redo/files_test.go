@@ -1,0 +1,73 @@
+package redo_test
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/remora-backup/remora/core/innodb/redo"
+)
+
+// log is the redo log of a server at rest: its files in order.
+type redoLog struct {
+	files      []redoFile
+	checkpoint redo.LSN
+}
+
+type redoFile struct {
+	redo.FileHeader
+	blocks []byte
+}
+
+// readLog reads all redo files in dir.
+func readLog(t testing.TB, dir string) redoLog {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l redoLog
+	for _, e := range entries {
+		if _, spare, ok := redo.ParseName(e.Name()); spare || !ok {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := redo.ParseFileHeader(b)
+		if err != nil {
+			t.Fatalf("%s: %v", e.Name(), err)
+		}
+		l.files = append(l.files, redoFile{h, b[redo.HeaderSize:]})
+		l.checkpoint = max(l.checkpoint, h.Checkpoint())
+	}
+	slices.SortFunc(l.files, func(a, b redoFile) int { return cmp.Compare(a.Start, b.Start) })
+	return l
+}
+
+// each calls f for every block from the one that holds from on, until the log's end.
+func (l redoLog) each(from redo.LSN, sums redo.Checksums, f func(redo.Block)) redo.State {
+	for _, file := range l.files {
+		for i := 0; i+redo.BlockSize <= len(file.blocks); i += redo.BlockSize {
+			at := file.Start + redo.LSN(i)
+			if at < from.BlockStart() {
+				continue
+			}
+			b, state := redo.ParseBlock(file.blocks[i:], at, sums)
+			if state != redo.Good {
+				return state
+			}
+			f(b)
+			if !b.Full() {
+				return redo.NotYetWritten
+			}
+		}
+	}
+	return redo.NotYetWritten
+}
+
+// start is the first position of data in the oldest file: earlier than any checkpoint.
+func (l redoLog) start() redo.LSN { return l.files[0].Start + redo.BlockHeader }
