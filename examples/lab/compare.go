@@ -64,7 +64,8 @@ func CatchUp(ctx context.Context, source, replica *Server, file string, pos uint
 	}
 	err = replica.Exec(ctx, "STOP REPLICA", "RESET REPLICA ALL", fmt.Sprintf(
 		`CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=%d, SOURCE_USER='root', GET_SOURCE_PUBLIC_KEY=1,
-		SOURCE_LOG_FILE='%s', SOURCE_LOG_POS=%d, SOURCE_AUTO_POSITION=0, SOURCE_CONNECT_RETRY=1`,
+		SOURCE_LOG_FILE='%s', SOURCE_LOG_POS=%d, SOURCE_AUTO_POSITION=0, SOURCE_CONNECT_RETRY=1,
+		SOURCE_HEARTBEAT_PERIOD=0.2`, // the source's thread notices soon that we are gone
 		source.Port, file, pos), "START REPLICA")
 	if err != nil {
 		return fmt.Errorf("replicate: %w", err)
