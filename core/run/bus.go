@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"sync"
 )
 
@@ -31,13 +32,19 @@ type queue struct {
 	wake   chan struct{}
 }
 
-func newBus(ctx context.Context, readers []Reader) *bus {
+// newBus starts the readers. One that panics is told to lost and hears no more: it must
+// not take the run, and with it the server's lock, down.
+func newBus(ctx context.Context, readers []Reader, lost func(error)) *bus {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b := &bus{cancel: cancel}
 	for _, r := range readers {
 		q := &queue{wake: make(chan struct{}, 1)}
 		b.queues = append(b.queues, q)
-		b.wg.Go(func() { q.feed(ctx, r) })
+		b.wg.Go(func() {
+			if err := guard(func() error { q.feed(ctx, r); return nil }); err != nil {
+				lost(fmt.Errorf("event reader stopped: %w", err))
+			}
+		})
 	}
 	return b
 }

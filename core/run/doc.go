@@ -8,6 +8,6 @@
 //	                                                    └───> queue ──> Reader
 //
 // A run ends once, with one answer: the first error that was reported, or the
-// interruption that came before it. Errors of the clean-up are added and never replace
-// it. After Task.Commit nothing changes the answer any more.
+// interruption that was pending when a step failed. Errors of the clean-up are added and
+// never replace it. After Task.Commit nothing changes the answer any more.
 package run

@@ -62,6 +62,9 @@ type Event struct {
 	Hint        string    `json:"hint,omitempty"`
 	Errors      []string  `json:"errors,omitempty"`           // on the end: all, in order of time
 	Duration    float64   `json:"duration_seconds,omitempty"` // on the end
+	// Quiet: the server is or may be locked, so nobody may run code of users because of
+	// this event until one comes that is not Quiet.
+	Quiet bool `json:"-"`
 	// Result is an object whose fields the end of a successful run carries.
 	Result any `json:"-"`
 }

@@ -17,9 +17,9 @@ type Interrupted struct {
 
 func (i *Interrupted) Error() string { return fmt.Sprintf("operation has been interrupted (%s)", i.By) }
 
-// interruption returns the interruption that is pending on ctx. A context cancelled
-// without saying why counts as one.
-func interruption(ctx context.Context) error {
+// pending returns why ctx ended: an interruption, or the failure it was cancelled with.
+// A context cancelled without saying why counts as interrupted. nil while ctx lives.
+func pending(ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}
@@ -31,7 +31,7 @@ func interruption(ctx context.Context) error {
 	case errors.Is(cause, context.Canceled):
 		return &code.Error{Code: code.Cancelled, Err: &Interrupted{By: "cancel", Code: code.Cancelled}}
 	}
-	return nil // cancelled by a failure of our own: that failure is the answer
+	return cause
 }
 
 func isInterruption(err error) bool {

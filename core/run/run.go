@@ -21,6 +21,9 @@ type Phase struct {
 	// Locked: the server is, or may be, locked when the phase begins. No gate is asked
 	// and nobody is waited for.
 	Locked bool
+	// Locks: the phase takes the server's lock. Its gate is asked, and then no hook runs
+	// until a phase is entered that is neither Locks nor Locked.
+	Locks bool
 	// Do does the work. Repeating what was done since the last Task.Save must be
 	// harmless. It returns context.Cause(ctx) soon after ctx is done.
 	Do func(ctx context.Context, t *Task) error
@@ -44,7 +47,8 @@ type Plan struct {
 // Options are what surrounds a run.
 type Options struct {
 	Readers []Reader
-	// Gate is asked before each phase that is not Locked; an error vetoes the phase.
+	// Gate is asked before each phase that is not Locked; an error vetoes the phase. The
+	// Seq of its event is that of the last event told before.
 	Gate func(ctx context.Context, e Event) error
 	// Cursors keeps the phases' cursors; nil keeps them in memory only.
 	Cursors Cursors
@@ -71,12 +75,11 @@ func Do(ctx context.Context, plan Plan, opts Options) error {
 	r := newRunner(ctx, plan, opts)
 	stopStall := r.watchStalls(ctx)
 	r.emit(Event{Kind: KindStart, Message: fmt.Sprintf("Starting %s process.", plan.Operation)})
-	for _, p := range plan.Phases {
-		if !r.phase(ctx, p) {
-			break
-		}
+	if r.phases(ctx) {
+		r.setCommitted()
 	}
 	r.cleanup(ctx)
+	r.stopped(ctx)
 	stopStall()
 	r.end(ctx)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(opts.DrainWithin, 15*time.Second))
@@ -85,32 +88,64 @@ func Do(ctx context.Context, plan Plan, opts Options) error {
 	return r.answer()
 }
 
-// phase reports whether the run goes on.
-func (r *runner) phase(ctx context.Context, p Phase) bool {
-	if r.interrupted(ctx) {
-		return false
-	}
-	if r.opts.Gate != nil && !p.Locked {
-		if err := r.opts.Gate(ctx, r.stamp(Event{Kind: KindPhase, Phase: p.Name, Previous: r.phaseName()})); err != nil {
-			return !r.interrupted(ctx) && r.fail(code.Default(code.Veto, fmt.Errorf("enter phase %s: %w", p.Name, err)))
+// phases reports whether all were carried out.
+func (r *runner) phases(ctx context.Context) bool {
+	for _, p := range r.plan.Phases {
+		if !r.phase(ctx, p) {
+			return false
 		}
-	}
-	r.enter(p.Name)
-	t := &Task{r: r, phase: p.Name}
-	err := guard(func() error { return p.Do(ctx, t) })
-	if err != nil && errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		err = fmt.Errorf("%s: %w", p.Name, context.Cause(ctx))
-	}
-	switch {
-	case r.interrupted(ctx):
-		if err != nil {
-			r.emit(Event{Kind: KindNote, Message: "consequence: " + err.Error()})
-		}
-		return false
-	case err != nil:
-		return r.fail(err)
 	}
 	return true
+}
+
+// phase reports whether the run goes on.
+func (r *runner) phase(ctx context.Context, p Phase) bool {
+	if r.committed() {
+		ctx = context.WithoutCancel(ctx) // too late to stop: what remains is to finish
+	}
+	if !r.goOn(ctx, nil) || !r.goOn(ctx, r.gate(ctx, p)) {
+		return false
+	}
+	r.enter(p.Name, p.Locks || p.Locked)
+	t := &Task{r: r, phase: p.Name}
+	return r.goOn(ctx, guard(func() error { return p.Do(ctx, t) }))
+}
+
+func (r *runner) gate(ctx context.Context, p Phase) error {
+	if r.opts.Gate == nil || p.Locked || r.committed() {
+		return nil
+	}
+	e := r.question(p)
+	if err := guard(func() error { return r.opts.Gate(ctx, e) }); err != nil {
+		return code.Default(code.Veto, fmt.Errorf("enter phase %s: %w", p.Name, err))
+	}
+	return nil
+}
+
+// goOn weighs what a step returned: what stopped the run before outranks the step's own
+// error, and after the commit point neither can change the answer.
+func (r *runner) goOn(ctx context.Context, err error) bool {
+	if r.committed() {
+		if err != nil && !stopsWith(ctx, err) {
+			r.warn(fmt.Sprintf("after completion: %v", err))
+		}
+		return true
+	}
+	if r.stopped(ctx) {
+		if err != nil && !stopsWith(ctx, err) {
+			r.emit(Event{Kind: KindNote, Message: fmt.Sprintf("stopping led to: %v", err)})
+		}
+		return false
+	}
+	if err != nil {
+		r.fail(err)
+	}
+	return err == nil
+}
+
+// stopsWith reports whether err says no more than that ctx ended.
+func stopsWith(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }
 
 // guard makes a panic of f its error: the clean-up must run whatever happens.
@@ -131,29 +166,38 @@ func (r *runner) cleanup(ctx context.Context) {
 	defer cancel()
 	t := &Task{r: r, phase: r.phaseName()}
 	err := guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) })
-	if err == nil {
-		return
+	switch {
+	case err == nil:
+	case r.committed():
+		r.warn(fmt.Sprintf("clean-up: %v", err))
+	default:
+		r.fail(fmt.Errorf("clean-up: %w", err))
 	}
-	if r.committed() && r.answer() == nil {
-		t.Warn("clean-up: %v", err)
-		return
-	}
-	r.fail(fmt.Errorf("clean-up: %w", err))
 }
 
 func (r *runner) end(ctx context.Context) {
-	e := r.verdict(ctx)
-	last := map[State]string{Failed: PhaseFailed, Cancelled: PhaseCancelled}[e.State]
-	if last == "" {
-		last = PhaseCompleted
-		e.Message = r.title() + " completed"
-	} else {
-		e.Message = "Operation aborted"
-		if r.plan.Aborted != nil {
-			e.Message = r.plan.Aborted()
-		}
+	if r.committed() && isInterruption(pending(ctx)) {
+		r.emit(Event{Kind: KindNote, Message: "the interruption arrived after completion and changed nothing"})
 	}
-	r.enter(last)
+	e, last := r.verdict(), PhaseCompleted
+	switch e.State {
+	case Failed:
+		last = PhaseFailed
+	case Cancelled:
+		last = PhaseCancelled
+	}
+	switch {
+	case last == PhaseCompleted:
+		e.Message = r.title() + " completed"
+		if r.plan.Result != nil {
+			e.Result = r.plan.Result()
+		}
+	case r.plan.Aborted != nil:
+		e.Message = r.plan.Aborted()
+	default:
+		e.Message = "Operation aborted"
+	}
+	r.enter(last, false)
 	r.emit(e)
 }
 

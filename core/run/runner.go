@@ -23,15 +23,19 @@ type runner struct {
 	current   string
 	databases []string
 	errs      []error
-	stopped   bool // an interruption is among errs
+	told      bool // why the context ended is among errs
 	warnings  int
 	commit    bool
+	ended     bool // nothing is told any more
+	quiet     bool // the phase has, or takes, the server's lock
 	percent   *int // of the current phase; nil before the first
+	lsn       uint64
 	flipped   bool // the progress event without percent was sent
 }
 
 func newRunner(ctx context.Context, plan Plan, opts Options) *runner {
-	r := &runner{plan: plan, opts: opts, bus: newBus(ctx, opts.Readers), started: time.Now(), meter: opts.Meter}
+	r := &runner{plan: plan, opts: opts, started: time.Now(), meter: opts.Meter}
+	r.bus = newBus(ctx, opts.Readers, func(err error) { r.warn(err.Error()) })
 	if r.opts.Cursors == nil {
 		r.opts.Cursors = memory{}
 	}
@@ -41,15 +45,17 @@ func newRunner(ctx context.Context, plan Plan, opts Options) *runner {
 	return r
 }
 
-// stamp fills in what every event carries, without sending it.
-func (r *runner) stamp(e Event) Event {
+// question is the event with which the gate of p is asked.
+func (r *runner) question(p Phase) Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stampLocked(e)
+	e := r.stampLocked(Event{Kind: KindPhase, Phase: p.Name, Previous: r.current})
+	e.Seq, e.Quiet = r.seq, p.Locks
+	return e
 }
 
 func (r *runner) stampLocked(e Event) Event {
-	e.Time, e.Operation, e.ID, e.Databases = time.Now(), r.plan.Operation, r.plan.ID, r.databases
+	e.Time, e.Operation, e.ID, e.Databases, e.Quiet = time.Now(), r.plan.Operation, r.plan.ID, r.databases, r.quiet
 	if e.Phase == "" {
 		e.Phase = r.current
 	}
@@ -63,17 +69,28 @@ func (r *runner) emit(e Event) {
 }
 
 func (r *runner) emitLocked(e Event) {
+	if r.ended {
+		return
+	}
+	r.ended = e.Kind == KindEnd
 	r.seq++
 	e = r.stampLocked(e)
 	e.Seq = r.seq
 	r.bus.send(e)
 }
 
-func (r *runner) enter(phase string) {
+func (r *runner) warn(message string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.warnings++
+	r.emitLocked(Event{Kind: KindWarning, Message: message})
+}
+
+func (r *runner) enter(phase string, quiet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	previous := r.current
-	r.current, r.percent, r.flipped = phase, nil, false
+	r.current, r.quiet, r.percent, r.lsn, r.flipped = phase, quiet, nil, 0, false
 	r.meter.enter(phase)
 	r.emitLocked(Event{Kind: KindPhase, Phase: phase, Previous: previous})
 }
@@ -84,28 +101,26 @@ func (r *runner) phaseName() string {
 	return r.current
 }
 
-// interrupted notes a pending interruption, once, and reports whether there is one.
-// After the commit point an interruption comes too late to change anything.
-func (r *runner) interrupted(ctx context.Context) bool {
-	err := interruption(ctx)
+// stopped reports whether ctx ended before the commit point, and adds why to the errors,
+// once.
+func (r *runner) stopped(ctx context.Context) bool {
+	err := pending(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil || r.commit {
 		return false
 	}
-	if !r.stopped {
-		r.stopped = true
+	if !r.told {
+		r.told = true
 		r.addLocked(err)
 	}
 	return true
 }
 
-// fail adds an error and returns false, for the caller that stops because of it.
-func (r *runner) fail(err error) bool {
+func (r *runner) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.addLocked(err)
-	return false
 }
 
 func (r *runner) addLocked(err error) {
@@ -129,32 +144,31 @@ func (r *runner) committed() bool {
 	return r.commit
 }
 
-// verdict is the end event, its message still missing.
-func (r *runner) verdict(ctx context.Context) Event {
-	if r.committed() && interruption(ctx) != nil {
-		r.emit(Event{Kind: KindNote, Message: "the interruption arrived after completion and changed nothing"})
-	}
+func (r *runner) setCommitted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.commit = true
+}
+
+// verdict is the end event, its message and result still missing.
+func (r *runner) verdict() Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := Event{Kind: KindEnd, State: Complete, Duration: time.Since(r.started).Seconds()}
+	if r.warnings > 0 {
+		e.State = CompleteWithWarnings
+	}
+	if len(r.errs) == 0 {
+		return e
+	}
 	for _, err := range r.errs {
 		e.Errors = append(e.Errors, err.Error())
 	}
-	switch {
-	case len(r.errs) == 0:
-		if r.warnings > 0 {
-			e.State = CompleteWithWarnings
-		}
-		if r.plan.Result != nil {
-			e.Result = r.plan.Result()
-		}
-		return e
-	case isInterruption(r.errs[0]):
+	first := r.errs[0]
+	e.State, e.Code, e.Error, e.Hint = Failed, int(code.Of(first)), first.Error(), code.HintOf(first)
+	if isInterruption(first) {
 		e.State = Cancelled
-	default:
-		e.State = Failed
 	}
-	e.Code, e.Error, e.Hint = int(code.Of(r.errs[0])), r.errs[0].Error(), code.HintOf(r.errs[0])
 	return e
 }
 

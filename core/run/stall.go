@@ -15,14 +15,15 @@ func (r *runner) watchStalls(ctx context.Context) (stop func()) {
 		defer close(done)
 		tick := time.NewTicker(max(every/4, time.Millisecond))
 		defer tick.Stop()
-		seen, since, told := int64(-1), time.Now(), time.Duration(0)
+		type life struct{ moved, done int64 }
+		seen, since, told := life{-1, 0}, time.Now(), time.Duration(0)
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
 			}
-			if now := r.meter.moved.Load() + r.meter.done.Load(); now != seen {
+			if now := (life{r.meter.moved.Load(), r.meter.done.Load()}); now != seen {
 				seen, since, told = now, time.Now(), 0
 				continue
 			}

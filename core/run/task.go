@@ -28,10 +28,7 @@ func (t *Task) Note(format string, args ...any) {
 // Warn tells something that needs attention; a run with warnings ends as
 // complete_with_warnings.
 func (t *Task) Warn(format string, args ...any) {
-	t.r.mu.Lock()
-	defer t.r.mu.Unlock()
-	t.r.warnings++
-	t.r.emitLocked(Event{Kind: KindWarning, Message: fmt.Sprintf(format, args...)})
+	t.r.warn(fmt.Sprintf(format, args...))
 }
 
 // Databases names the databases concerned; every later event carries them.
@@ -42,12 +39,8 @@ func (t *Task) Databases(names []string) {
 }
 
 // Commit marks the point after which nothing can undo the operation: an interruption
-// that arrives later changes nothing.
-func (t *Task) Commit() {
-	t.r.mu.Lock()
-	defer t.r.mu.Unlock()
-	t.r.commit = true
-}
+// or an error that arrives later changes nothing. The end of the last phase is one, too.
+func (t *Task) Commit() { t.r.setCommitted() }
 
 // Progress is how far a phase is. Percent is nil when it begins.
 type Progress struct {
@@ -75,10 +68,17 @@ func (t *Task) Progress(p Progress) {
 		r.flipped = true
 		r.emitLocked(e)
 	}
-	if p.Percent == nil || (r.percent != nil && *p.Percent <= *r.percent) {
+	if p.LSN != r.lsn {
+		r.lsn = p.LSN
+		r.meter.moved.Add(1)
+	}
+	if p.Percent == nil {
 		return
 	}
 	percent := min(max(*p.Percent, 0), 100)
+	if r.percent != nil && percent <= *r.percent {
+		return
+	}
 	r.percent = &percent
 	r.meter.percent(percent, p.ETA)
 	e.Percent = &percent
@@ -99,7 +99,7 @@ func (t *Task) Advance(n int64) {
 		return
 	}
 	p := int(min(done*100/total, 100))
-	if t.r.meter.shown.Swap(int32(p)) == int32(p) && p != 0 {
+	if t.r.meter.shown.Swap(int32(p)) == int32(p) {
 		return
 	}
 	t.Progress(Progress{Percent: &p, ETA: t.r.meter.eta()})
@@ -110,7 +110,7 @@ func (t *Task) Advance(n int64) {
 type Meter struct {
 	done, total atomic.Int64
 	shown       atomic.Int32
-	moved       atomic.Int64 // changes with every sign of life
+	moved       atomic.Int64 // grows with every sign of life but the bytes
 
 	mu    sync.Mutex
 	phase string

@@ -1,0 +1,437 @@
+package run_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/run"
+)
+
+// tape is a Reader that remembers.
+type tape struct {
+	mu     sync.Mutex
+	events []run.Event
+}
+
+func (t *tape) Event(_ context.Context, e run.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.events = append(t.events, e)
+}
+
+// told renders the events of the wanted kinds, one string each.
+func (t *tape) told(kinds ...run.Kind) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []string
+	for _, e := range t.events {
+		if len(kinds) == 0 || slices.Contains(kinds, e.Kind) {
+			out = append(out, render(e))
+		}
+	}
+	return out
+}
+
+func render(e run.Event) string {
+	switch e.Kind {
+	case run.KindPhase:
+		return fmt.Sprintf("phase %s<%s", e.Phase, e.Previous)
+	case run.KindProgress:
+		if e.Percent == nil {
+			return "progress nil"
+		}
+		return fmt.Sprintf("progress %d", *e.Percent)
+	case run.KindError:
+		return fmt.Sprintf("error %d %s", e.Code, e.Error)
+	case run.KindStall:
+		return fmt.Sprintf("stall %v", e.IdleSeconds)
+	case run.KindEnd:
+		return fmt.Sprintf("end %s %d %q %q", e.State, e.Code, e.Message, e.Errors)
+	}
+	return fmt.Sprintf("%s %s", e.Kind, e.Message)
+}
+
+func same(t *testing.T, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func phase(name string, do func(ctx context.Context, t *run.Task) error) run.Phase {
+	if do == nil {
+		do = func(context.Context, *run.Task) error { return nil }
+	}
+	return run.Phase{Name: name, Do: do}
+}
+
+func plan(phases ...run.Phase) run.Plan {
+	return run.Plan{Operation: "backup", ID: "1", Phases: phases}
+}
+
+var sigint = &run.Interrupted{By: "SIGINT", Code: code.SIGINT}
+
+const interrupted = "operation has been interrupted (SIGINT)"
+
+func TestEveryTransitionInOrder(t *testing.T) {
+	var a, b tape
+	err := run.Do(t.Context(), plan(phase("one", nil), phase("two", nil)), run.Options{Readers: []run.Reader{&a, &b}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"start Starting backup process.", "phase one<", "phase two<one", "phase completed<two",
+		`end complete 0 "Backup completed" []`}
+	same(t, a.told(), want)
+	same(t, b.told(), want)
+	for i, e := range a.events {
+		if e.Seq != int64(i+1) {
+			t.Errorf("event %d has seq %d", i+1, e.Seq)
+		}
+	}
+}
+
+// The first error is the answer, whatever follows it.
+func TestFirstErrorRules(t *testing.T) {
+	boom, second := code.New(code.Storage, "boom"), errors.New("second")
+	tests := []struct {
+		name    string
+		do      func(cancel func(), t *run.Task) error
+		cleanup func(cancel func()) error
+		code    code.Code
+		want    []string
+	}{
+		{"error", func(func(), *run.Task) error { return boom }, nil, code.Storage,
+			[]string{"error 17 boom", `end error 17 "Operation aborted" ["boom"]`}},
+		{"clean-up error is added", func(func(), *run.Task) error { return boom }, func(func()) error { return second }, code.Storage,
+			[]string{"error 17 boom", "error 1 clean-up: second", `end error 17 "Operation aborted" ["boom" "clean-up: second"]`}},
+		{"interruption pending when a step fails", func(c func(), _ *run.Task) error { c(); return boom }, nil, code.SIGINT,
+			[]string{"error 130 " + interrupted, "note stopping led to: boom", `end cancelled 130 "Operation aborted" ["` + interrupted + `"]`}},
+		{"interruption pending when a step succeeds", func(c func(), _ *run.Task) error { c(); return nil }, nil, code.SIGINT,
+			[]string{"error 130 " + interrupted, `end cancelled 130 "Operation aborted" ["` + interrupted + `"]`}},
+		{"the step says only that it was cancelled", func(c func(), _ *run.Task) error { c(); return fmt.Errorf("read: %w", context.Canceled) }, nil, code.SIGINT,
+			[]string{"error 130 " + interrupted, `end cancelled 130 "Operation aborted" ["` + interrupted + `"]`}},
+		{"interruption, then clean-up error", func(c func(), _ *run.Task) error { c(); return sigint }, func(func()) error { return second }, code.SIGINT,
+			[]string{"error 130 " + interrupted, "error 1 clean-up: second", `end cancelled 130 "Operation aborted" ["` + interrupted + `" "clean-up: second"]`}},
+		{"error, then interruption while unwinding", func(func(), *run.Task) error { return boom }, func(c func()) error { c(); return nil }, code.Storage,
+			[]string{"error 17 boom", "error 130 " + interrupted, `end error 17 "Operation aborted" ["boom" "` + interrupted + `"]`}},
+		{"interruption after commit", func(c func(), t *run.Task) error { t.Commit(); c(); return nil }, nil, code.Done,
+			[]string{"note the interruption arrived after completion and changed nothing", `end complete 0 "Backup completed" []`}},
+		{"cancelled step after commit", func(c func(), t *run.Task) error { t.Commit(); c(); return sigint }, nil, code.Done,
+			[]string{"note the interruption arrived after completion and changed nothing", `end complete 0 "Backup completed" []`}},
+		{"error after commit", func(_ func(), t *run.Task) error { t.Commit(); return boom }, nil, code.Done,
+			[]string{"warning after completion: boom", `end complete_with_warnings 0 "Backup completed" []`}},
+		{"clean-up error after success", func(func(), *run.Task) error { return nil }, func(func()) error { return second }, code.Done,
+			[]string{"warning clean-up: second", `end complete_with_warnings 0 "Backup completed" []`}},
+		{"interruption while cleaning up after success", func(func(), *run.Task) error { return nil }, func(c func()) error { c(); return nil }, code.Done,
+			[]string{"note the interruption arrived after completion and changed nothing", `end complete 0 "Backup completed" []`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			stop := func() { cancel(sigint) }
+			var seen tape
+			p := plan(phase("work", func(_ context.Context, task *run.Task) error { return tt.do(stop, task) }))
+			if tt.cleanup != nil {
+				p.Cleanup = func(context.Context, *run.Task, error) error { return tt.cleanup(stop) }
+			}
+			err := run.Do(ctx, p, run.Options{Readers: []run.Reader{&seen}})
+			if got := code.Of(err); got != tt.code {
+				t.Errorf("answer %v has code %d, want %d", err, got, tt.code)
+			}
+			same(t, seen.told(run.KindNote, run.KindWarning, run.KindError, run.KindEnd), tt.want)
+		})
+	}
+}
+
+// A failure of our own that cancels the run (the lock is lost) is the answer even if
+// the step did not notice.
+func TestCancelledByOwnFailure(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var seen tape
+	err := run.Do(ctx, plan(phase("work", func(context.Context, *run.Task) error {
+		cancel(code.New(code.Lock, "lock lost"))
+		return nil
+	}), phase("never", nil)), run.Options{Readers: []run.Reader{&seen}})
+	if got := code.Of(err); got != code.Lock {
+		t.Errorf("answer %v has code %d, want %d", err, got, code.Lock)
+	}
+	same(t, seen.told(run.KindPhase), []string{"phase work<", "phase failed<work"})
+}
+
+func TestPhasesAfterCommitAreFinished(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	finished := false
+	err := run.Do(ctx, plan(
+		phase("store", func(_ context.Context, t *run.Task) error { t.Commit(); cancel(sigint); return nil }),
+		phase("tidy", func(ctx context.Context, _ *run.Task) error { finished = true; return ctx.Err() }),
+	), run.Options{})
+	if err != nil || !finished {
+		t.Errorf("got %v, finished %v; want nil and the last phase carried out", err, finished)
+	}
+}
+
+func TestGateIsAskedBeforeEachUnlockedPhase(t *testing.T) {
+	var seen tape
+	var asked []string
+	gate := func(_ context.Context, e run.Event) error {
+		asked = append(asked, fmt.Sprintf("%s<%s seq=%d quiet=%v", e.Phase, e.Previous, e.Seq, e.Quiet))
+		return nil
+	}
+	locking, sync := phase("locking", nil), phase("syncing", nil)
+	locking.Locks, sync.Locked = true, true
+	err := run.Do(t.Context(), plan(phase("copy", nil), locking, sync, phase("store", nil)), run.Options{Gate: gate, Readers: []run.Reader{&seen}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, asked, []string{"copy< seq=1 quiet=false", "locking<copy seq=2 quiet=true", "store<syncing seq=4 quiet=false"})
+	var quiet []string
+	for _, e := range seen.events {
+		if e.Quiet {
+			quiet = append(quiet, e.Phase)
+		}
+	}
+	same(t, quiet, []string{"locking", "syncing"})
+}
+
+func TestVetoC27(t *testing.T) {
+	var seen tape
+	entered := false
+	err := run.Do(t.Context(), plan(phase("copy", nil), phase("locking", func(context.Context, *run.Task) error { entered = true; return nil })), run.Options{
+		Readers: []run.Reader{&seen},
+		Gate: func(_ context.Context, e run.Event) error {
+			if e.Phase == "locking" {
+				return errors.New("not now")
+			}
+			return nil
+		},
+	})
+	if code.Of(err) != code.Veto || entered {
+		t.Errorf("got %v (code %d), entered %v; want a veto before the phase", err, code.Of(err), entered)
+	}
+	same(t, seen.told(run.KindPhase, run.KindEnd), []string{"phase copy<", "phase failed<copy",
+		`end error 23 "Operation aborted" ["enter phase locking: not now"]`})
+}
+
+func TestInterruptedGate(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	entered := false
+	err := run.Do(ctx, plan(phase("copy", func(context.Context, *run.Task) error { entered = true; return nil })), run.Options{
+		Gate: func(context.Context, run.Event) error { cancel(sigint); return nil },
+	})
+	if code.Of(err) != code.SIGINT || entered {
+		t.Errorf("got %v, entered %v; want the interruption before the phase", err, entered)
+	}
+}
+
+func TestPanicsDoNotSkipTheCleanup(t *testing.T) {
+	cleaned := false
+	p := plan(phase("copy", func(context.Context, *run.Task) error { panic("bug") }))
+	p.Cleanup = func(_ context.Context, _ *run.Task, failed error) error {
+		cleaned = failed != nil
+		panic("another")
+	}
+	var seen tape
+	err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{&seen, run.ReaderFunc(func(context.Context, run.Event) { panic("reader") })}})
+	if err == nil || !strings.HasPrefix(err.Error(), "panic: bug") || !cleaned {
+		t.Errorf("got %v, cleaned %v; want the first panic as error and a clean-up that knows it", err, cleaned)
+	}
+	if last := seen.events[len(seen.events)-1]; last.Kind != run.KindEnd || len(last.Errors) != 2 {
+		t.Errorf("last event is %s, want an end with both panics", render(last))
+	}
+}
+
+func TestCleanupContextOutlivesTheInterruption(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	p := plan(phase("copy", func(context.Context, *run.Task) error { cancel(sigint); return nil }))
+	var alive, bounded bool
+	p.Cleanup = func(ctx context.Context, _ *run.Task, _ error) error {
+		_, bounded = ctx.Deadline()
+		alive = ctx.Err() == nil
+		return nil
+	}
+	_ = run.Do(ctx, p, run.Options{})
+	if !alive || !bounded {
+		t.Errorf("clean-up context alive %v, bounded %v; want both", alive, bounded)
+	}
+}
+
+func TestHangingReaderDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen tape
+		released := make(chan struct{})
+		hang := run.ReaderFunc(func(ctx context.Context, _ run.Event) { <-ctx.Done(); close(released) })
+		var inRun time.Duration
+		start := time.Now()
+		err := run.Do(t.Context(), plan(phase("one", nil), phase("two", func(context.Context, *run.Task) error {
+			inRun = time.Since(start)
+			return nil
+		})), run.Options{Readers: []run.Reader{hang, &seen}, DrainWithin: 3 * time.Second})
+		<-released // told by its context
+		if err != nil || inRun != 0 || time.Since(start) != 3*time.Second {
+			t.Errorf("got %v, phases after %v, end after %v; want nil, 0s, 3s", err, inRun, time.Since(start))
+		}
+		if n := len(seen.told()); n != 5 {
+			t.Errorf("the other reader saw %d events, want 5", n)
+		}
+	})
+}
+
+func TestPercentRules(t *testing.T) {
+	percents := func(task *run.Task, list ...int) {
+		for _, p := range list {
+			task.Progress(run.Progress{Percent: &p})
+		}
+	}
+	var seen tape
+	err := run.Do(t.Context(), plan(
+		phase("prepare", func(_ context.Context, task *run.Task) error {
+			task.Progress(run.Progress{})
+			task.Progress(run.Progress{LSN: 5})
+			percents(task, 0, 0, 3, 2, 3, 100, 150, 200)
+			return nil
+		}),
+		phase("again", func(_ context.Context, task *run.Task) error { percents(task, -5, 0, 1); return nil }),
+	), run.Options{Readers: []run.Reader{&seen}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, seen.told(run.KindPhase, run.KindProgress), []string{
+		"phase prepare<", "progress nil", "progress 0", "progress 3", "progress 100",
+		"phase again<prepare", "progress nil", "progress 0", "progress 1", "phase completed<again"})
+}
+
+// Many goroutines move bytes at once: each percent is told once, in order.
+func TestAdvanceFromManyGoroutines(t *testing.T) {
+	var seen tape
+	var meter run.Meter
+	err := run.Do(t.Context(), plan(phase("copy", func(_ context.Context, task *run.Task) error {
+		task.Total(1000)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 250 {
+					task.Advance(1)
+				}
+			})
+		}
+		wg.Wait()
+		if got := meter.Read(); got.Done != 1000 || got.Total != 1000 || *got.Percent != 100 {
+			t.Errorf("meter shows %+v, want all of 1000", got)
+		}
+		return nil
+	})), run.Options{Readers: []run.Reader{&seen}, Meter: &meter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for i, e := range seen.events {
+		if e.Kind != run.KindProgress {
+			continue
+		}
+		if e.Percent == nil {
+			if last != -1 {
+				t.Errorf("event %d has no percent after %d", i, last)
+			}
+			continue
+		}
+		if *e.Percent <= last {
+			t.Errorf("percent %d after %d", *e.Percent, last)
+		}
+		last = *e.Percent
+	}
+	if last != 100 {
+		t.Errorf("last percent is %d, want 100", last)
+	}
+}
+
+func TestStallIsToldOncePerIdlePeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen tape
+		err := run.Do(t.Context(), plan(phase("copy", func(_ context.Context, task *run.Task) error {
+			task.Total(1 << 40)
+			for range 10 { // moves, but never by a percent
+				time.Sleep(50 * time.Second)
+				task.Advance(1)
+			}
+			time.Sleep(200 * time.Second)
+			return nil
+		}), phase("prepare", func(_ context.Context, task *run.Task) error {
+			for lsn := range uint64(10) { // scans, but never a percent
+				time.Sleep(50 * time.Second)
+				task.Progress(run.Progress{LSN: lsn + 1})
+			}
+			return nil
+		})), run.Options{Readers: []run.Reader{&seen}, StallAfter: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(seen.told(run.KindStall)); n != 3 {
+			t.Errorf("told %q, want 3 stalls in 200 s of silence", seen.told(run.KindStall))
+		}
+	})
+}
+
+func TestCursorsAreThePhasesOwn(t *testing.T) {
+	kept := store{}
+	step := func(_ context.Context, task *run.Task) error {
+		c, err := task.Cursor()
+		if err != nil || c != nil {
+			return fmt.Errorf("cursor is %s (%v), want none", c, err)
+		}
+		return task.Save(run.Cursor(`{"at":1}`))
+	}
+	if err := run.Do(t.Context(), plan(phase("one", step), phase("two", step)), run.Options{Cursors: kept}); err != nil {
+		t.Fatal(err)
+	}
+	if len(kept) != 2 {
+		t.Errorf("kept %v, want a cursor of each phase", kept)
+	}
+}
+
+type store map[string]run.Cursor
+
+func (s store) Load(phase string) (run.Cursor, error) { return s[phase], nil }
+func (s store) Save(phase string, c run.Cursor) error { s[phase] = c; return nil }
+
+func TestNothingIsToldAfterTheEnd(t *testing.T) {
+	var seen tape
+	var late *run.Task
+	p := plan(phase("one", func(_ context.Context, task *run.Task) error { late = task; return nil }))
+	if err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{&seen}}); err != nil {
+		t.Fatal(err)
+	}
+	n := len(seen.told())
+	late.Warn("too late")
+	if got := seen.told(); len(got) != n || !strings.HasPrefix(got[n-1], "end ") {
+		t.Errorf("last events are %q, want the end last", got[n-1:])
+	}
+}
+
+func TestEndCarriesTheResultBesideItsOwnFields(t *testing.T) {
+	var seen tape
+	p := plan(phase("one", nil))
+	p.Result = func() any { return map[string]any{"lock_ms": 12.5} }
+	if err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{&seen}}); err != nil {
+		t.Fatal(err)
+	}
+	line, err := json.Marshal(seen.events[len(seen.events)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(line, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got["event"] != "end" || got["state"] != "complete" || got["lock_ms"] != 12.5 {
+		t.Errorf("end is %s", line)
+	}
+}
