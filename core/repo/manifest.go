@@ -1,0 +1,153 @@
+package repo
+
+import (
+	"fmt"
+	"time"
+)
+
+// Manifest is what a backup is: where it comes from, what it holds, which position it has.
+// Seal fills Format, ID, Repository, Compression, Totals, Packs, Index, Files, Digest, and
+// Finished if it is zero.
+type Manifest struct {
+	Format     int    `json:"format"`
+	ID         string `json:"id"`
+	Repository string `json:"repository"`
+	Remora     string `json:"remora"` // version of the program that wrote it
+
+	Started     time.Time   `json:"started"`
+	Finished    time.Time   `json:"finished"`
+	Compression Compression `json:"compression"`
+	Bases       []string    `json:"bases,omitempty"` // backups whose packs the index refers to
+
+	Server       Server    `json:"server"`
+	LSN          LSN       `json:"lsn"`
+	Binlog       Binlog    `json:"binlog"`
+	GTIDExecuted string    `json:"gtid_executed"`
+	Channels     []Channel `json:"channels,omitempty"`
+	Lock         Lock      `json:"lock"`
+	Phases       []Phase   `json:"phases,omitempty"`
+	Databases    []string  `json:"databases,omitempty"`
+
+	Totals Totals   `json:"totals"`
+	Packs  Part     `json:"packs"`
+	Index  Part     `json:"index"`
+	Files  Part     `json:"files"`
+	Notes  []string `json:"notes,omitempty"`
+	Digest string   `json:"digest"` // see sealed.go; last
+}
+
+// Server is the server a backup was taken from.
+type Server struct {
+	UUID                string `json:"uuid"`
+	Version             string `json:"version"`
+	VersionComment      string `json:"version_comment,omitempty"`
+	PageSize            int    `json:"page_size"` // bytes
+	DataFilePath        string `json:"data_file_path,omitempty"`
+	TempDataFilePath    string `json:"temp_data_file_path,omitempty"`
+	DataHomeDir         string `json:"data_home_dir,omitempty"`
+	UndoDirectory       string `json:"undo_directory,omitempty"`
+	LowerCaseTableNames int    `json:"lower_case_table_names"`
+	ChecksumAlgorithm   string `json:"checksum_algorithm,omitempty"`
+	LogChecksums        bool   `json:"log_checksums"`
+
+	// Variables holds further settings a restore may need, by their MySQL names.
+	Variables map[string]string `json:"variables,omitempty"`
+}
+
+// LSN is the redo of a backup: it was found at Checkpoint, is kept from Start, and ends
+// with End, the position of the backup.
+type LSN struct {
+	Checkpoint uint64 `json:"checkpoint"`
+	Start      uint64 `json:"start"`
+	End        uint64 `json:"end"`
+}
+
+// Binlog is a position in the source's binary log; empty if it had none.
+type Binlog struct {
+	File     string `json:"file"`
+	Position uint64 `json:"position"` // bytes
+}
+
+// Channel is where a replication channel of the source had got to.
+type Channel struct {
+	Name           string `json:"name"`
+	RelayLogFile   string `json:"relay_log_file,omitempty"`
+	RelayLogPos    uint64 `json:"relay_log_position,omitempty"`
+	SourceLogFile  string `json:"source_log_file,omitempty"`
+	SourceLogPos   uint64 `json:"source_log_position,omitempty"`
+	SourceHost     string `json:"source_host,omitempty"`
+	SourceUUID     string `json:"source_uuid,omitempty"`
+	ExecutedGTIDs  string `json:"executed_gtids,omitempty"`
+	RetrievedGTIDs string `json:"retrieved_gtids,omitempty"`
+}
+
+// Lock is how long the server was locked, and how long it took to get there; milliseconds.
+type Lock struct {
+	Held   float64 `json:"lock_ms"`
+	Waited float64 `json:"lock_wait_ms"`
+}
+
+// Phase is how long a phase of the backup took.
+type Phase struct {
+	Name    string    `json:"name"`
+	Started time.Time `json:"started"`
+	Seconds float64   `json:"seconds"`
+}
+
+// Totals counts what a backup holds; bytes. Superseded are stored bytes of copies that
+// were replaced by later ones: they are in packs, not in the backup.
+type Totals struct {
+	Files      int64 `json:"files"`
+	Plain      int64 `json:"plain_bytes"`
+	Stored     int64 `json:"stored_bytes"`
+	Superseded int64 `json:"superseded_bytes"`
+}
+
+// Part is one kind of object of a backup: how many objects, or for Files how many entries
+// in the one object; bytes stored; and BLAKE3-256 of these bytes, hex, but for packs, whose
+// digests are in the index.
+type Part struct {
+	Count  int64  `json:"count"`
+	Size   int64  `json:"size"`
+	Digest string `json:"digest,omitempty"`
+}
+
+// check returns what a manifest with a good digest can still have wrong.
+func (m *Manifest) check(id, repository string) error {
+	switch {
+	case m.ID != id:
+		return fmt.Errorf("it is the manifest of backup %.40q", m.ID)
+	case m.Repository != repository:
+		return fmt.Errorf("it belongs to repository %.40q, this is %q", m.Repository, repository)
+	case !m.Compression.valid():
+		return fmt.Errorf("unknown compression %.40q", m.Compression)
+	case m.Files.Count < 0 || m.Files.Count > maxFiles:
+		return fmt.Errorf("it counts %d files", m.Files.Count)
+	case m.Index.Count < 1 || m.Index.Count > maxObjects || m.Index.Size < 0:
+		return fmt.Errorf("it counts %d index objects", m.Index.Count)
+	case m.Packs.Count < 0 || m.Packs.Count > maxObjects:
+		return fmt.Errorf("it counts %d packs", m.Packs.Count)
+	}
+	for _, base := range m.Bases {
+		if !ValidID(base) || base >= id {
+			return fmt.Errorf("backup %.40q cannot be its base", base)
+		}
+	}
+	return nil
+}
+
+const (
+	maxFiles   = 16 << 20
+	maxObjects = 16 << 20
+)
+
+// Compression is how extents are stored. An extent that would grow is stored as it is.
+type Compression string
+
+// The compressions.
+const (
+	None Compression = "none"
+	Zstd Compression = "zstd"
+)
+
+func (c Compression) valid() bool { return c == None || c == Zstd }
