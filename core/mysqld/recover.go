@@ -1,0 +1,274 @@
+package mysqld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/remora-backup/remora/core/code"
+)
+
+// RecoverOptions say what Recover recovers. Zero values leave the server's default, but for the fields marked
+// "needed".
+type RecoverOptions struct {
+	Bin     string   // needed; see Find
+	Args    []string // the user's own, e.g. for a keyring; put first, so that ours win
+	DataDir string   // needed; absolute
+
+	StartLSN uint64 // checkpoint LSN the redo log was made with; 0 does not check it
+	EndLSN   uint64 // needed; the LSN up to which the server must have scanned, exactly
+
+	PageSize            int    // innodb_page_size, bytes
+	DataFilePath        string // innodb_data_file_path
+	UndoDir             string // innodb_undo_directory
+	Directories         string // innodb_directories
+	LowerCaseTableNames int    // as on the source; it must fit the data
+	BufferPool          int64  // bytes; a bigger one needs fewer batches
+	RedoBytes           int64  // innodb_redo_log_capacity, bytes
+
+	// LogBin is the path of the binary log without its number, absolute or relative to DataDir. Transactions
+	// that are prepared in InnoDB are committed only if the last file named in the index has them. "" if the
+	// source wrote no binary log: prepared transactions are rolled back then.
+	LogBin string
+
+	// OnProgress is told about every change of the integer percent; see Meter and Progress. The first call has no
+	// percent. All calls come from one goroutine, the one that reads the server's log, in order and none after
+	// Recover has returned. While a call lasts nothing more is read: the server itself goes on until 64 KiB of
+	// log lie unread, then it waits.
+	OnProgress func(Progress)
+
+	// OnLine, if not nil, is given every line of the server's log, under the same rules.
+	OnLine func(line string)
+}
+
+// RecoverResult says what a recovery did.
+type RecoverResult struct {
+	CheckpointLSN uint64 // where the server began
+	ScannedLSN    uint64 // where the redo log ended: EndLSN
+	FinalLSN      uint64 // of the data after the server has shut down
+	Duration      time.Duration
+	Errors        []string // [ERROR] lines of the log that did not fail it
+}
+
+// Recover lets mysqld recover the data directory from its redo log and shut down by itself. The server listens
+// nowhere, runs no events and replicates nothing.
+//
+// It fails unless the redo log was read to exactly EndLSN: a server that meets a damaged or missing block takes
+// it for the end of the log, says at most a word about it, and starts. The error carries the server's own
+// errors; code 19 means that the data or the redo log are to blame.
+//
+// The doublewrite buffer is off, so a recovery that was cut short (ctx, kill, power) can leave torn pages:
+// restore the files anew before trying again. The server dies with this process, so none is left behind.
+//
+// What the run leaves in the data directory besides the recovered files: a new auto.cnf, i.e. a server_uuid of
+// its own; with LogBin one more binary log file, the next number, which holds no transaction but begins with the
+// GTIDs executed so far, and its line in the index; fresh redo files; ibtmp1 is removed.
+func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
+	if o.EndLSN == 0 || !filepath.IsAbs(o.DataDir) {
+		return RecoverResult{}, fmt.Errorf("recover %q up to LSN %d: an absolute directory and an LSN are needed", o.DataDir, o.EndLSN)
+	}
+	home, err := os.MkdirTemp("/tmp", "remora-") // short, for the socket's name
+	if err != nil {
+		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
+	}
+	defer os.RemoveAll(home)
+	initFile := filepath.Join(home, "init.sql")
+	if err := os.WriteFile(initFile, []byte("SHUTDOWN;\n"), 0o600); err != nil {
+		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
+	}
+	begin := time.Now()
+	w := newWatch(o)
+	run, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w.abort = func() { cancel(errGivenUp) }
+	w.begin()
+	p, err := Start(run, Options{Bin: o.Bin, Args: recoverArgs(o, home, initFile), OnLine: w.line})
+	if err != nil {
+		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
+	}
+	exit := p.Wait()
+	w.result.Duration = time.Since(begin)
+	if ctx.Err() != nil {
+		return w.result, fmt.Errorf("recover %s: %w", o.DataDir, context.Cause(ctx))
+	}
+	if err := w.judge(exit); err != nil {
+		return w.result, fmt.Errorf("recover %s: %w", o.DataDir, err)
+	}
+	return w.result, nil
+}
+
+var errGivenUp = errors.New("recovery cannot succeed")
+
+// recoverArgs is the command line. Options that some version lacks are "loose".
+func recoverArgs(o RecoverOptions, home, initFile string) []string {
+	var args []string
+	if len(o.Args) == 0 || !strings.HasPrefix(o.Args[0], "--defaults-") && o.Args[0] != "--no-defaults" {
+		args = append(args, "--no-defaults") // must be the first
+	}
+	args = append(args, o.Args...)
+	if os.Geteuid() == 0 && !hasOption(o.Args, "--user") {
+		args = append(args, "--user=root") // files are given to their owner afterwards
+	}
+	args = append(args,
+		"--datadir="+o.DataDir, "--init-file="+initFile,
+		"--socket="+filepath.Join(home, "s"), "--pid-file="+filepath.Join(home, "pid"),
+		"--skip-networking", "--loose-mysqlx=OFF", "--skip-replica-start", "--event-scheduler=OFF",
+		"--loose-group-replication-start-on-boot=OFF", "--persisted-globals-load=OFF",
+		"--skip-log-error", // the log goes to stderr, whatever a configuration file says
+		"--log-error-verbosity=3", "--log-error-services=log_filter_internal;log_sink_internal",
+		"--log-error-suppression-list=", "--log-timestamps=UTC",
+		"--general-log=OFF", "--slow-query-log=OFF", "--performance-schema=OFF",
+		"--loose-auto-generate-certs=OFF", "--loose-sha256-password-auto-generate-rsa-keys=OFF",
+		"--loose-caching-sha2-password-auto-generate-rsa-keys=OFF",
+		"--innodb-data-home-dir=", "--innodb-log-group-home-dir=./", "--innodb-read-only=OFF", "--innodb-force-recovery=0",
+		"--innodb-doublewrite=OFF", "--innodb-log-buffer-size=64M", // not less than the biggest mini-transaction
+		"--innodb-buffer-pool-load-at-startup=OFF", "--innodb-buffer-pool-dump-at-shutdown=OFF",
+		fmt.Sprintf("--lower-case-table-names=%d", o.LowerCaseTableNames),
+	)
+	text := func(name, v string) {
+		if v != "" {
+			args = append(args, name+"="+v)
+		}
+	}
+	number := func(name string, n int64) {
+		if n != 0 {
+			args = append(args, fmt.Sprintf("%s=%d", name, n))
+		}
+	}
+	number("--innodb-page-size", int64(o.PageSize))
+	text("--innodb-data-file-path", o.DataFilePath)
+	text("--innodb-undo-directory", o.UndoDir)
+	text("--innodb-directories", o.Directories)
+	number("--innodb-buffer-pool-size", o.BufferPool)
+	number("--innodb-redo-log-capacity", o.RedoBytes)
+	if o.LogBin == "" {
+		return append(args, "--skip-log-bin")
+	}
+	return append(args, "--log-bin="+o.LogBin, "--log-bin-index="+o.LogBin+".index", "--server-id=1", "--binlog-expire-logs-seconds=0")
+}
+
+// hasOption reports whether an option is among the arguments, in either spelling of "-" and "_".
+func hasOption(args []string, name string) bool {
+	for _, a := range args {
+		key, _, _ := strings.Cut(a, "=")
+		if strings.ReplaceAll(key, "_", "-") == name {
+			return true
+		}
+	}
+	return false
+}
+
+// watch reads a recovering server's log.
+type watch struct {
+	opts   RecoverOptions
+	meter  *Meter
+	abort  func() // ends the server
+	result RecoverResult
+	failed bool // by a fatal message
+}
+
+func newWatch(o RecoverOptions) *watch {
+	return &watch{opts: o, meter: NewMeter(o.EndLSN, time.Now)}
+}
+
+// maxErrors bounds how many [ERROR] lines are kept, maxErrorText how much of each, in bytes.
+const (
+	maxErrors    = 10
+	maxErrorText = 500
+)
+
+func (w *watch) begin() {
+	if w.opts.OnProgress != nil {
+		w.opts.OnProgress(w.meter.Start())
+	}
+}
+
+func (w *watch) line(line string) {
+	if w.opts.OnLine != nil {
+		w.opts.OnLine(line)
+	}
+	msg, ok := parseLine(line)
+	if ok {
+		w.take(msg)
+	} else if strings.Contains(line, "[ERROR]") {
+		w.keep(line)
+	}
+	if w.failed {
+		return // no progress of what has failed
+	}
+	if p, changed := w.meter.Line(line); changed && w.opts.OnProgress != nil {
+		w.opts.OnProgress(p)
+	}
+}
+
+func (w *watch) take(msg message) {
+	if msg.level == "ERROR" {
+		w.keep("[" + msg.code + "] " + msg.text)
+	}
+	if fatal(msg.code) {
+		w.failed = true
+		if msg.level != "ERROR" {
+			w.keep("[" + msg.code + "] " + msg.text)
+		}
+	}
+	switch msg.code {
+	case msgCorruptRecord:
+		w.abort()
+	case msgScanned:
+		if lsn, ok := msg.lsnAfter("log sequence number "); ok {
+			w.result.ScannedLSN = lsn
+		}
+	case msgCheckpoint:
+		if lsn, ok := msg.lsnAfter("lsn = "); ok {
+			w.result.CheckpointLSN = lsn
+		}
+	case msgShutdown:
+		if lsn, ok := msg.lsnAfter("log sequence number "); ok {
+			w.result.FinalLSN = lsn
+		}
+	}
+}
+
+func (w *watch) keep(text string) {
+	if len(w.result.Errors) < maxErrors {
+		w.result.Errors = append(w.result.Errors, text[:min(len(text), maxErrorText)])
+	}
+}
+
+// judge decides when the server has ended.
+func (w *watch) judge(exit error) error {
+	r := w.result
+	scanned := r.ScannedLSN
+	if scanned == 0 {
+		scanned = r.CheckpointLSN // nothing after the checkpoint: the server does not speak of a scan
+	}
+	switch {
+	case w.failed:
+		return w.fail(code.Integrity, "the server reports that the data cannot be recovered")
+	case exit != nil && scanned == 0:
+		return w.fail(code.Unclassified, "mysqld did not come to the redo log: %v", exit)
+	case w.opts.StartLSN != 0 && r.CheckpointLSN != w.opts.StartLSN:
+		return w.fail(code.Integrity, "the server began at LSN %d, the backup begins at %d", r.CheckpointLSN, w.opts.StartLSN)
+	case scanned != w.opts.EndLSN:
+		return w.fail(code.Integrity, "the server read the redo log up to LSN %d, the backup ends at %d", scanned, w.opts.EndLSN)
+	case exit != nil:
+		return w.fail(code.Unclassified, "mysqld ended with an error: %v", exit)
+	case r.FinalLSN == 0:
+		return w.fail(code.Unclassified, "mysqld did not shut down in order")
+	}
+	w.result.ScannedLSN = scanned
+	return nil
+}
+
+// fail is the error with what the server itself said.
+func (w *watch) fail(c code.Code, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	for _, line := range w.result.Errors {
+		text += "\n  mysqld: " + line
+	}
+	return code.New(c, "%s", text)
+}

@@ -1,0 +1,196 @@
+package mysqld_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/mysqld"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/examples/lab"
+)
+
+// TestRecover recovers a server that was killed, and damaged copies of it.
+func TestRecover(t *testing.T) {
+	crashed := crash(t)
+	end := redoEnd(t, crashed)
+	options := func(dir string) mysqld.RecoverOptions {
+		return mysqld.RecoverOptions{
+			Bin: mysqldtest.Binary(t), DataDir: dir, EndLSN: end,
+			LowerCaseTableNames: 0, BufferPool: 5 << 20, LogBin: "binlog",
+		}
+	}
+
+	t.Run("whole", func(t *testing.T) {
+		dir := copyOf(t, crashed)
+		o := options(dir)
+		var percents []int
+		calls := 0
+		o.OnProgress = func(p mysqld.Progress) {
+			calls++
+			if (p.Percent == nil) != (calls == 1) {
+				t.Errorf("call %d: percent %v", calls, p.Percent)
+			}
+			if p.Percent != nil {
+				percents = append(percents, *p.Percent)
+			}
+		}
+		r, err := mysqld.Recover(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.ScannedLSN != end || r.CheckpointLSN == 0 || r.FinalLSN < end {
+			t.Errorf("result: %+v, want scanned to %d", r, end)
+		}
+		if len(percents) < 6 || percents[0] != 0 || percents[len(percents)-1] != 100 || !slices.IsSorted(percents) {
+			t.Errorf("percents: got %v", percents)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "binlog.000003")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("recovery should add one binary log file, binlog.000002: %v", err)
+		}
+		s := mysqldtest.StartDir(t, dir)
+		if got := s.QueryString("SELECT CONCAT(COUNT(*), ' ', SUM(c = 'lost')) FROM d.t"); got != "32768 0" {
+			t.Errorf("rows and uncommitted changes: got %s, want 32768 0", got)
+		}
+	})
+
+	for _, c := range []struct {
+		name   string
+		damage func(t *testing.T, dir string)
+		end    uint64
+		want   string // in the error
+	}{
+		{"end not reached", nil, end + 8, fmt.Sprintf("up to LSN %d, the backup ends at %d", end, end+8)},
+		{"end passed", nil, end - 8, fmt.Sprintf("up to LSN %d, the backup ends at %d", end, end-8)},
+		{"bad checksum", func(t *testing.T, dir string) { breakBlock(t, dir, false) }, end, "MY-012545"},
+		{"bad record", func(t *testing.T, dir string) { breakBlock(t, dir, true) }, end, "MY-012519"},
+		{"missing tablespace", func(t *testing.T, dir string) { remove(t, dir, "d/t.ibd") }, end, "MY-012179"},
+		{"missing redo log", func(t *testing.T, dir string) { remove(t, dir, "#innodb_redo/*") }, end, "MY-012893"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := copyOf(t, crashed)
+			if c.damage != nil {
+				c.damage(t, dir)
+			}
+			o := options(dir)
+			o.EndLSN = c.end
+			o.BufferPool = 64 << 20
+			o.OnProgress = func(p mysqld.Progress) {
+				if p.Percent != nil && *p.Percent == 100 && c.end > end {
+					t.Error("100 percent without having reached the end")
+				}
+			}
+			_, err := mysqld.Recover(t.Context(), o)
+			if err == nil || code.Of(err) != code.Integrity || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v (code %d), want code %d with %q", err, code.Of(err), code.Integrity, c.want)
+			}
+		})
+	}
+
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		why := errors.New("no longer wanted")
+		o := options(copyOf(t, crashed))
+		o.OnProgress = func(p mysqld.Progress) {
+			if p.Percent != nil {
+				cancel(why)
+			}
+		}
+		if _, err := mysqld.Recover(ctx, o); !errors.Is(err, why) {
+			t.Errorf("got %v, want %v", err, why)
+		}
+	})
+}
+
+// crash returns the data of a server that was killed with redo to apply and a transaction open.
+func crash(t *testing.T) string {
+	t.Helper()
+	s := mysqldtest.Start(t, mysqldtest.Args("--innodb-redo-log-capacity=64M", "--innodb-adaptive-flushing=OFF",
+		"--innodb-max-dirty-pages-pct=99", "--innodb-max-dirty-pages-pct-lwm=99", "--innodb-idle-flush-pct=0"))
+	s.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, c CHAR(255), KEY(c))",
+		"INSERT INTO d.t (c) VALUES ('a')")
+	for range 15 {
+		s.Exec("INSERT INTO d.t (c) SELECT REPEAT(CHAR(97 + RAND() * 25), 255) FROM d.t")
+	}
+	tx, err := s.DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec("UPDATE d.t SET c = 'lost' WHERE id < 1000"); err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("FLUSH ENGINE LOGS")
+	s.Kill()
+	return s.Dir
+}
+
+// redoEnd lets a copy be recovered to learn where its redo log ends.
+func redoEnd(t *testing.T, crashed string) uint64 {
+	t.Helper()
+	r, err := mysqld.Recover(t.Context(), mysqld.RecoverOptions{
+		Bin: mysqldtest.Binary(t), DataDir: copyOf(t, crashed), EndLSN: 1 << 60, LogBin: "binlog",
+	})
+	if err == nil || r.ScannedLSN == 0 {
+		t.Fatalf("recover up to an LSN that is not there: got %+v, %v", r, err)
+	}
+	return r.ScannedLSN
+}
+
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "data")
+	if err := lab.CopyDir(t.Context(), dir, to); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func remove(t *testing.T, dir, pattern string) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, pattern))
+	if len(files) == 0 {
+		t.Fatalf("nothing to remove: %s", pattern)
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// breakBlock damages a block in the middle of the redo log; with a new checksum the damage is in the records.
+func breakBlock(t *testing.T, dir string, sealed bool) {
+	t.Helper()
+	files, _ := filepath.Glob(filepath.Join(dir, "#innodb_redo", "#ib_redo*[0-9]"))
+	slices.Sort(files)
+	if len(files) < 3 {
+		t.Fatalf("redo files: got %v, want at least 3", files)
+	}
+	f, err := os.OpenFile(files[1], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const at = 2048 + 100*512
+	block := make([]byte, 512)
+	if _, err := f.ReadAt(block, at); err != nil {
+		t.Fatal(err)
+	}
+	for i := 12; i < 508; i++ {
+		block[i] = 0xFF
+	}
+	if sealed {
+		binary.BigEndian.PutUint32(block[508:], crc32.Checksum(block[:508], crc32.MakeTable(crc32.Castagnoli)))
+	}
+	if _, err := f.WriteAt(block, at); err != nil {
+		t.Fatal(err)
+	}
+}
