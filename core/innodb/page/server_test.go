@@ -148,4 +148,3 @@ func change(t *testing.T, v *page.Verifier, p []byte, number uint32, path string
 	}
 	return done
 }
-
