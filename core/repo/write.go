@@ -16,12 +16,14 @@ import (
 type Options struct {
 	Compression Compression // default: the repository's
 	PackSize    int64       // bytes after which a pack is ended; default 96 MiB, at most 1 GiB
+
+	segment int // bytes of index after which an object is put; default 8 MiB
 }
 
 const (
 	defaultPackSize = 96 << 20
 	maxPackSize     = 1 << 30
-	segmentSize     = 8 << 20 // bytes of index after which an object is put
+	segmentSize     = 8 << 20
 )
 
 // Backup is a backup being written. Its methods may be called concurrently, but for Seal
@@ -82,6 +84,9 @@ func (r *Repo) NewBackup(ctx context.Context, id string, opt Options) (*Backup, 
 	}
 	if opt.PackSize == 0 {
 		opt.PackSize = defaultPackSize
+	}
+	if opt.segment == 0 {
+		opt.segment = segmentSize
 	}
 	if !opt.Compression.valid() || opt.PackSize < 1 || opt.PackSize > maxPackSize {
 		return nil, fmt.Errorf("begin backup %s: compression %q, pack size %d", id, opt.Compression, opt.PackSize)
@@ -192,7 +197,7 @@ func (b *Backup) addGroup(pack uint32, size int64, count int, entries []byte) er
 		b.sizes[pack-1] = size
 	}
 	b.enter(appendGroup(nil, 0, pack, size, count, entries))
-	if len(b.segment) < segmentSize {
+	if len(b.segment) < b.opt.segment {
 		return nil
 	}
 	return b.putSegment(b.ctx)
