@@ -1,0 +1,173 @@
+package state
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remora-backup/remora/core/run"
+)
+
+// Begin records that an operation is about to start, before it takes anything. Its
+// State becomes Starting.
+func (s *Store) Begin(ctx context.Context, o Operation) error {
+	o.State = Starting
+	if o.Started.IsZero() {
+		o.Started = time.Now()
+	}
+	err := s.transact(ctx, func(tx *sql.Tx) error {
+		if err := insert(ctx, tx, "backup_history", o.columns()); err != nil {
+			return err
+		}
+		first := Progress{ID: o.ID, Time: o.Started, Event: run.KindStart, State: Starting}
+		return insert(ctx, tx, "backup_progress", first.columns())
+	})
+	if err != nil {
+		return fmt.Errorf("record the start of %s %s: %w", o.Operation, o.ID, s.explain(err))
+	}
+	return nil
+}
+
+// Describe changes facts about an operation that become known after Begin.
+func (s *Store) Describe(ctx context.Context, id string, change func(*Operation)) error {
+	err := s.transact(ctx, func(tx *sql.Tx) error { return update(ctx, tx, id, change) })
+	if err != nil {
+		return fmt.Errorf("record facts of %s: %w", id, err)
+	}
+	return nil
+}
+
+// Event records e; the Store is a run.Reader. A failure to record never disturbs the
+// run: Err returns it afterwards.
+func (s *Store) Event(ctx context.Context, e run.Event) {
+	var odd error // a result that does not fit the columns: recorded as far as it does
+	err := s.transact(ctx, func(tx *sql.Tx) error {
+		row := Progress{ID: e.ID, Seq: e.Seq, Time: e.Time, Event: e.Kind, State: stateOf(e), Phase: e.Phase, Percent: e.Percent, Message: e.Message}
+		if err := insert(ctx, tx, "backup_progress", row.columns()); err != nil {
+			return err
+		}
+		if e.Kind == run.KindProgress || e.Kind == run.KindNote {
+			return nil
+		}
+		return update(ctx, tx, e.ID, func(o *Operation) { odd = apply(o, e) })
+	})
+	err = cmp.Or(err, odd)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && s.failed == nil {
+		s.failed = fmt.Errorf("record event %d of %s: %w", e.Seq, e.ID, err)
+	}
+}
+
+// Err returns the first failure to record an event, or nil.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+func stateOf(e run.Event) run.State {
+	if e.Kind == run.KindEnd {
+		return e.State
+	}
+	return Running
+}
+
+// apply changes the row as the event says.
+func apply(o *Operation, e run.Event) error {
+	working := e.Phase
+	if slices.Contains([]string{run.PhaseCompleted, run.PhaseFailed, run.PhaseCancelled}, working) {
+		working = o.Phase
+	}
+	switch e.Kind {
+	case run.KindError:
+		if len(o.Errors) == 0 {
+			o.Error, o.Code = e.Error, e.Code
+		}
+		o.Errors = append(o.Errors, e.Error)
+	case run.KindEnd:
+		row := *o
+		text, err := json.Marshal(e)
+		if err == nil {
+			err = json.Unmarshal(text, o)
+		}
+		o.ID, o.Operation, o.Started = row.ID, row.Operation, row.Started
+		o.State, o.Ended, o.Phase = e.State, e.Time, working
+		return err
+	}
+	o.State, o.Phase = Running, working
+	if len(e.Databases) > 0 {
+		o.Databases = e.Databases
+	}
+	return nil
+}
+
+// MarkCrashed records the end of every operation that has none and returns them, oldest
+// first. Only who holds the lock file may call it: nobody else can be running then.
+func (s *Store) MarkCrashed(ctx context.Context) ([]Operation, error) {
+	var crashed []Operation
+	err := s.transact(ctx, func(tx *sql.Tx) error {
+		var err error
+		crashed, err = query(ctx, tx, "WHERE state IN (?, ?) ORDER BY started, rowid", Starting, Running)
+		if err != nil {
+			return err
+		}
+		for i := range crashed {
+			if err := s.crash(ctx, tx, &crashed[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("record crashed operations: %w", err)
+	}
+	return crashed, nil
+}
+
+func (s *Store) crash(ctx context.Context, tx *sql.Tx, o *Operation) error {
+	text := fmt.Sprintf("the process (pid %d on %s) ended without an answer", o.PID, o.Host)
+	o.State, o.Ended = run.Crashed, time.Now()
+	o.Errors = append(o.Errors, text)
+	if o.Error == "" {
+		o.Error = text
+	}
+	row := Progress{ID: o.ID, Time: o.Ended, Event: run.KindEnd, State: run.Crashed, Phase: o.Phase, Message: text}
+	if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) + 1 FROM backup_progress WHERE id = ?", o.ID).Scan(&row.Seq); err != nil {
+		return err
+	}
+	if err := insert(ctx, tx, "backup_progress", row.columns()); err != nil {
+		return err
+	}
+	return save(ctx, tx, o)
+}
+
+func insert(ctx context.Context, tx *sql.Tx, table string, cols []column) error {
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(cols)), ", ")
+	_, err := tx.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table, names(cols), marks), values(cols)...)
+	return err
+}
+
+func update(ctx context.Context, tx *sql.Tx, id string, change func(*Operation)) error {
+	rows, err := query(ctx, tx, "WHERE id = ?", id)
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("no operation %s", id)
+	}
+	change(&rows[0])
+	return save(ctx, tx, &rows[0])
+}
+
+func save(ctx context.Context, tx *sql.Tx, o *Operation) error {
+	cols := o.columns()
+	marks := strings.ReplaceAll(names(cols), ", ", " = ?, ") + " = ?"
+	_, err := tx.ExecContext(ctx, "UPDATE backup_history SET "+marks+" WHERE id = ?", append(values(cols), o.ID)...)
+	return err
+}
