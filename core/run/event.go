@@ -62,6 +62,8 @@ type Event struct {
 	Hint        string    `json:"hint,omitempty"`
 	Errors      []string  `json:"errors,omitempty"`           // on the end: all, in order of time
 	Duration    float64   `json:"duration_seconds,omitempty"` // on the end
+	// InterruptedBy says who interrupted ("SIGINT", "api:anna"), on that error and the end.
+	InterruptedBy string `json:"interrupted_by,omitempty"`
 	// Quiet: the server is or may be locked, so nobody may run code of users because of
 	// this event until one comes that is not Quiet.
 	Quiet bool `json:"-"`

@@ -38,3 +38,12 @@ func isInterruption(err error) bool {
 	var i *Interrupted
 	return errors.As(err, &i)
 }
+
+// by says who interrupted, "" if err is no interruption.
+func by(err error) string {
+	var i *Interrupted
+	if !errors.As(err, &i) {
+		return ""
+	}
+	return i.By
+}

@@ -58,6 +58,9 @@ type Options struct {
 	CleanupWithin time.Duration
 	// DrainWithin bounds the wait for readers after the end event; 0 means 15 s.
 	DrainWithin time.Duration
+	// Hurry, if not nil, is closed when a person wants the end at once: the clean-up's
+	// context ends with it.
+	Hurry <-chan struct{}
 	// Meter, if not nil, shows how far the run is, at any moment.
 	Meter *Meter
 }
@@ -164,6 +167,13 @@ func (r *runner) cleanup(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(r.opts.CleanupWithin, 20*time.Second))
 	defer cancel()
+	go func() {
+		select {
+		case <-r.opts.Hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	t := &Task{r: r, phase: r.phaseName()}
 	err := guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) })
 	switch {

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"sync"
@@ -125,7 +126,7 @@ func (r *runner) fail(err error) {
 
 func (r *runner) addLocked(err error) {
 	r.errs = append(r.errs, err)
-	r.emitLocked(Event{Kind: KindError, Code: int(code.Of(err)), Error: err.Error(), Hint: code.HintOf(err), Message: err.Error()})
+	r.emitLocked(Event{Kind: KindError, Code: int(code.Of(err)), Error: err.Error(), Hint: code.HintOf(err), Message: err.Error(), InterruptedBy: by(err)})
 }
 
 // answer is the first error, or nil.
@@ -163,6 +164,7 @@ func (r *runner) verdict() Event {
 	}
 	for _, err := range r.errs {
 		e.Errors = append(e.Errors, err.Error())
+		e.InterruptedBy = cmp.Or(e.InterruptedBy, by(err))
 	}
 	first := r.errs[0]
 	e.State, e.Code, e.Error, e.Hint = Failed, int(code.Of(first)), first.Error(), code.HintOf(first)
