@@ -32,17 +32,17 @@ func (c *cursor) fail(why string) {
 }
 
 func (c *cursor) u8(name string) int {
-	if c.i < c.limit {
-		c.i++
-		return int(c.b[c.i-1])
+	if i := c.i; i < c.limit {
+		c.i = i + 1
+		return int(c.b[i])
 	}
 	return int(c.slow(name, 1))
 }
 
 func (c *cursor) u16(name string) int {
-	if c.i+2 <= c.limit {
-		c.i += 2
-		return int(binary.BigEndian.Uint16(c.b[c.i-2:]))
+	if i := c.i; i+1 < c.limit {
+		c.i = i + 2
+		return int(c.b[i])<<8 | int(c.b[i+1])
 	}
 	return int(c.slow(name, 2))
 }
@@ -77,11 +77,30 @@ func (c *cursor) peek(i, n int) uint64 {
 	return v
 }
 
+// shortC32 takes a compressed number apart whose form is a frequent one; otherwise n is 0.
+func shortC32(v uint32) (value uint32, n int) {
+	switch {
+	case v < 0x80<<24:
+		return v >> 24, 1
+	case v < 0xC0<<24:
+		return v >> 16 & 0x3FFF, 2
+	case v < 0xE0<<24:
+		return v >> 8 & 0x1FFFFF, 3
+	case v < 0xF0<<24:
+		return v & 0xFFFFFFF, 4
+	case v >= 0xF8<<24 && v < 0xFC<<24: // undo tablespaces, NULL
+		return v>>16&0x3FF | 0xFFFFFC00, 2
+	}
+	return 0, 0
+}
+
 // c32 reads a number of 1 to 5 bytes. Source: mach0data.ic, mach_read_next_compressed and mach_parse_compressed.
 func (c *cursor) c32(name string) uint32 {
-	if c.i < c.limit && c.b[c.i] < 0x80 {
-		c.i++
-		return uint32(c.b[c.i-1])
+	if i := c.i; i+4 <= c.limit {
+		if v, n := shortC32(binary.BigEndian.Uint32(c.b[i:])); n > 0 {
+			c.i = i + n
+			return v
+		}
 	}
 	return c.slowC32(name)
 }
@@ -126,6 +145,10 @@ func (c *cursor) compressed(i int) (v uint32, n int) {
 
 // c64 reads a 64-bit number whose high word is compressed. Source: mach_u64_parse_compressed.
 func (c *cursor) c64(name string) uint64 {
+	if c.i+9 <= c.limit && c.b[c.i] < 0x80 {
+		c.i += 5
+		return uint64(c.b[c.i-5])<<32 | uint64(binary.BigEndian.Uint32(c.b[c.i-4:]))
+	}
 	high, n := c.compressed(c.i)
 	if n == 0 {
 		c.i++

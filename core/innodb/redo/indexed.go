@@ -13,13 +13,8 @@ const (
 	indexInstant   = 4 // the same, done by 8.0.12 to 8.0.28
 )
 
-// indexed reads the body of a record that carries a description of its index. Servers since 8.0.28 do not write the types whose names end in 8027, and
-// 9.7 does not read them, so they are refused like unknown types.
+// indexed reads the body of a record that carries a description of its index.
 func (c *cursor) indexed(t Type) {
-	if t < RecInsert {
-		c.fail("record type of servers before 8.0.28")
-		return
-	}
 	c.index()
 	switch t {
 	case RecInsert:

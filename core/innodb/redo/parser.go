@@ -23,6 +23,7 @@ const singleRecord = 0x80
 type Parser struct {
 	checkpoint LSN
 	emit       func(Event)
+	records    func(Record) // nil if nobody wants them
 	page       int
 	err        error
 
@@ -155,6 +156,9 @@ func (p *Parser) scan() error {
 			}
 			p.at = begin
 			return nil
+		}
+		if p.records != nil {
+			p.tell(&c, begin, t, single)
 		}
 		if wanted(t, c.pageNo) {
 			if err := p.keep(&c, begin, t); err != nil {

@@ -1,7 +1,17 @@
 package redo
 
+import "encoding/binary"
+
 // header reads what precedes the body of all types but three.
 func (c *cursor) header() {
+	if i := c.i; i+8 <= c.limit {
+		space, n := shortC32(binary.BigEndian.Uint32(c.b[i:]))
+		page, m := shortC32(binary.BigEndian.Uint32(c.b[i+n:]))
+		if n > 0 && m > 0 {
+			c.space, c.pageNo, c.i = space, page, i+n+m
+			return
+		}
+	}
 	c.space = c.c32("space")
 	c.pageNo = c.c32("page")
 }
@@ -11,10 +21,6 @@ func (c *cursor) header() {
 func (c *cursor) record(t Type) {
 	if t == TableDynamicMeta {
 		c.dynamicMeta()
-		return
-	}
-	if int(t) >= len(typeNames) || typeNames[t] == "" {
-		c.fail("no such record type")
 		return
 	}
 	c.header()
@@ -47,9 +53,21 @@ func (c *cursor) record(t Type) {
 		c.zip(t)
 	case Test:
 		c.fail("record of a test build")
-	default:
+	case RecInsert, RecClustDeleteMark, RecDelete, RecUpdateInPlace, ListEndCopyCreated, PageReorganize, ZipPageReorganize,
+		ZipPageCompressNoData, ListEndDelete, ListStartDelete:
 		c.indexed(t)
+	default:
+		c.refuse(t)
 	}
+}
+
+// refuse says why records of type t are not read. Servers since 8.0.28 do not write the types whose names end in 8027, and 9.7 does not read them.
+func (c *cursor) refuse(t Type) {
+	if int(t) < len(typeNames) && typeNames[t] != "" {
+		c.fail("record type that servers since 8.0.28 do not write")
+		return
+	}
+	c.fail("no such record type")
 }
 
 // number reads a value of 1, 2 or 4 bytes to be written to a page.
