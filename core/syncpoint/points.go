@@ -36,6 +36,7 @@ const (
 	PrepareProgress    Point = "prepare.progress"
 	PrepareDone        Point = "prepare.done"
 	PublishBefore      Point = "publish.before"
+	PublishEntry       Point = "publish.entry"
 	PublishRename      Point = "publish.rename"
 	PublishDone        Point = "publish.done"
 )
@@ -45,5 +46,5 @@ var points = []Point{
 	CatchUpRound, LockBefore, LockHeld, LockSyncPoint, LockRelease, LockReleased, TailRedo, TailBinlog,
 	StorePackPut, StoreIndex, StoreManifest, StoreDone,
 	RestoreStart, RestoreManifest, RestoreTargetReady, FetchPack, FetchExtent, FetchDone,
-	PrepareSpawn, PrepareProgress, PrepareDone, PublishBefore, PublishRename, PublishDone,
+	PrepareSpawn, PrepareProgress, PrepareDone, PublishBefore, PublishEntry, PublishRename, PublishDone,
 }

@@ -1,0 +1,155 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/mysqld"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
+	"github.com/remora-backup/remora/core/version"
+)
+
+// info finds out all that can be wrong before anything is written: an unknown backup, a
+// server that cannot open it, a target that is not free, too little space, objects that
+// are missing or cut.
+func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
+	if err := syncpoint.At(ctx, syncpoint.RestoreStart); err != nil {
+		return err
+	}
+	if r.manifest, err = r.cfg.Repo.Manifest(ctx, r.cfg.BackupID); err != nil {
+		return err
+	}
+	m := &r.manifest
+	if err := syncpoint.At(ctx, syncpoint.RestoreManifest); err != nil {
+		return err
+	}
+	t.Databases(m.Databases)
+	t.Note("Restoring database(s) %s (%d) from backup %s to %s", quoted(m.Databases), len(m.Databases), m.ID, r.cfg.Target)
+	data, err := r.checkVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if err := checkSettings(&m.Server); err != nil {
+		return err
+	}
+	if err := r.checkTarget(); err != nil {
+		return err
+	}
+	if r.reader, err = r.cfg.Repo.OpenBackup(ctx, m.ID); err != nil {
+		return err
+	}
+	if r.tree, err = planTree(m, r.reader.Files()); err != nil {
+		return err
+	}
+	if r.tree.log, err = planRedo(m, data, r.tree.redo.Size, r.cfg.RedoFileSize); err != nil {
+		return err
+	}
+	if r.recovered() {
+		return nil // nothing will be fetched
+	}
+	if err := r.checkSpace(); err != nil {
+		return err
+	}
+	return r.reader.Check(ctx)
+}
+
+// recovered reports whether an earlier run got so far that only moving is left.
+func (r *restore) recovered() bool {
+	left := r.place.left
+	return left != nil && (left.Stage == prepared || left.Stage == publishing)
+}
+
+// checkVersion finds the mysqld that will prepare, which must be able to open the data.
+func (r *restore) checkVersion(ctx context.Context) (data version.Version, err error) {
+	const hint = "name one of the same series, not older than the data, in the configuration: [mysql] mysqld = \"/path/to/mysqld\""
+	s := &r.manifest.Server
+	if data, err = version.Parse(s.Version, s.VersionComment); err != nil {
+		return data, code.New(code.Integrity, "read the backup's server version: %w", err)
+	}
+	if r.bin, err = mysqld.Find(r.cfg.Mysqld); err != nil {
+		return data, code.Default(code.Usage, err)
+	}
+	v, err := mysqld.Version(ctx, r.bin)
+	if err != nil {
+		return data, code.Default(code.Usage, err)
+	}
+	if err := v.CanOpen(data); err != nil {
+		return data, code.Hint(code.Version, hint, "check the server %s: %w", r.bin, err)
+	}
+	return data, nil
+}
+
+// dataFile is one part of innodb_data_file_path: a name, not a path or a raw device.
+var dataFile = regexp.MustCompile(`^[A-Za-z0-9_.-]+:[0-9]+[KMGkmg]?(:autoextend(:max:[0-9]+[KMGkmg]?)?)?$`)
+
+// checkSettings refuses what would make the server touch files outside of the target. A
+// manifest is proven to be whole, not to be honest.
+func checkSettings(s *repo.Server) error {
+	if s.DataFilePath != "" {
+		for part := range strings.SplitSeq(s.DataFilePath, ";") {
+			if name, _, _ := strings.Cut(part, ":"); !dataFile.MatchString(part) || !filepath.IsLocal(name) {
+				return code.New(code.Integrity, "check the settings of the backup's server: innodb_data_file_path %q is not supported", s.DataFilePath)
+			}
+		}
+	}
+	if s.LowerCaseTableNames < 0 || s.LowerCaseTableNames > 2 {
+		return code.New(code.Integrity, "check the settings of the backup's server: lower_case_table_names is %d", s.LowerCaseTableNames)
+	}
+	return nil
+}
+
+func (r *restore) checkTarget() (err error) {
+	if r.place, err = inspect(r.cfg.Target); err != nil {
+		return err
+	}
+	if strings.ContainsAny(r.place.path, "\n\r\x00") {
+		return code.New(code.Usage, "check the target: a line break in its name %q", r.place.path)
+	}
+	if err := r.place.accept(r.wanted()); err != nil {
+		return err
+	}
+	r.owner, err = ownerFor(r.place)
+	return err
+}
+
+// wanted is the state in which a restore of this backup begins.
+func (r *restore) wanted() state {
+	return state{Format: stageFormat, Repository: r.manifest.Repository, Backup: r.manifest.ID, Stage: fetching}
+}
+
+// checkSpace asks for a tenth more than the files need.
+func (r *restore) checkSpace() error {
+	free, err := r.place.freeBytes()
+	if err != nil {
+		return err
+	}
+	need := r.tree.space() + r.tree.space()/10
+	if r.place.left != nil {
+		free += r.place.usedBytes()
+	}
+	if free < need {
+		return code.New(code.NoSpace, "check the space for %s: %s are free, %s are needed", r.place.path, mib(free), mib(need))
+	}
+	return nil
+}
+
+func mib(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
+
+// quoted names the first databases.
+func quoted(names []string) string {
+	const most = 20
+	var q []string
+	for _, n := range names[:min(len(names), most)] {
+		q = append(q, "`"+strings.ReplaceAll(n, "`", "``")+"`")
+	}
+	if len(names) > most {
+		q = append(q, "...")
+	}
+	return strings.Join(q, ",")
+}

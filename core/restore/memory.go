@@ -1,0 +1,61 @@
+package restore
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+)
+
+const (
+	minPool     = 128 << 20
+	maxPool     = 16 << 30
+	unknownPool = 256 << 20
+)
+
+// bufferPool returns how many bytes the recovering server should take: half of what is
+// free, as recovery is faster with fewer batches, and not more than the data and the redo
+// could fill.
+func bufferPool(free, data int64) int64 {
+	if free <= 0 {
+		return unknownPool
+	}
+	return max(minPool, min(free/2, maxPool, data+data/4))
+}
+
+// freeMemory returns the bytes that can be had without swapping, of the machine or of our
+// control group, whichever is less; 0 if unknown.
+func freeMemory() int64 {
+	free := int64(0)
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		free = meminfo(b, "MemAvailable")
+	}
+	limit, err1 := readNumber("/sys/fs/cgroup/memory.max")
+	used, err2 := readNumber("/sys/fs/cgroup/memory.current")
+	if err1 == nil && err2 == nil && (free == 0 || limit-used < free) {
+		free = max(limit-used, 1)
+	}
+	return free
+}
+
+// meminfo returns one value of /proc/meminfo, in bytes.
+func meminfo(b []byte, key string) int64 {
+	for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		if f := strings.Fields(value); name == key && len(f) > 0 {
+			n, _ := strconv.ParseInt(f[0], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+// readNumber fails for "max", which stands for no limit.
+func readNumber(path string) (int64, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+}

@@ -1,0 +1,135 @@
+package restore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remora-backup/remora/core/mysqld"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// prepare lets a mysqld recover the files.
+//
+// Transactions that were prepared at the backup's position are committed if the binary
+// log has them. When the server shuts down it has saved the GTIDs of that log in
+// mysql.gtid_executed, so the log is not needed any more: the restored server begins a
+// binary log of its own, of whatever name, and its gtid_executed is the backup's. (Seen
+// on 9.7.4 with the same log_bin, another one, and none.)
+func (r *restore) prepare(ctx context.Context, t *run.Task) error {
+	t.Progress(run.Progress{TargetLSN: r.manifest.LSN.End})
+	if stage := r.staging.state.Stage; stage == prepared || stage == publishing {
+		t.Progress(r.whole())
+		return nil
+	}
+	logBin, err := r.writeBinlogIndex()
+	if err != nil {
+		return err
+	}
+	// From here on the files are not the backup's any more.
+	if err := r.staging.enter(preparing); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.PrepareSpawn); err != nil {
+		return err
+	}
+	if err := r.recover(ctx, t, logBin); err != nil {
+		return err
+	}
+	t.Progress(r.whole())
+	if err := r.dropServerFiles(); err != nil {
+		return err
+	}
+	if err := r.staging.owner.tree(r.staging.dir, dataName); err != nil {
+		return fmt.Errorf("give the files to their owner: %w", err)
+	}
+	if err := r.staging.sync(); err != nil {
+		return err
+	}
+	if err := r.staging.enter(prepared); err != nil {
+		return err
+	}
+	return syncpoint.At(ctx, syncpoint.PrepareDone)
+}
+
+func (r *restore) whole() run.Progress {
+	all := 100
+	return run.Progress{Percent: &all, LSN: r.manifest.LSN.End, TargetLSN: r.manifest.LSN.End}
+}
+
+func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	log, err := r.staging.dir.OpenFile(logName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log of the recovery: %w", err)
+	}
+	lines := bufio.NewWriter(log)
+	s, lsn := &r.manifest.Server, &r.manifest.LSN
+	pool := r.cfg.BufferPool
+	if pool == 0 {
+		pool = bufferPool(freeMemory(), r.manifest.Totals.Plain)
+	}
+	done, err := mysqld.Recover(ctx, mysqld.RecoverOptions{
+		Bin: r.bin, Args: r.cfg.MysqldArgs, DataDir: r.staging.dataPath(),
+		StartLSN: lsn.Checkpoint, EndLSN: lsn.End,
+		PageSize: s.PageSize, DataFilePath: s.DataFilePath, LowerCaseTableNames: s.LowerCaseTableNames,
+		BufferPool: pool, LogBin: logBin,
+		OnProgress: func(p mysqld.Progress) {
+			t.Progress(run.Progress{Percent: p.Percent, LSN: p.LSN, TargetLSN: p.TargetLSN, ETA: p.ETA})
+			if err := syncpoint.At(ctx, syncpoint.PrepareProgress); err != nil {
+				cancel(err)
+			}
+		},
+		OnLine: func(line string) { _, _ = lines.WriteString(line + "\n") }, // an error shows at the Flush
+	})
+	if err != nil {
+		_ = errors.Join(lines.Flush(), log.Close()) // what the server said is in err too
+		return err
+	}
+	for _, e := range done.Errors {
+		t.Note("mysqld: %s", e)
+	}
+	return errors.Join(lines.Flush(), log.Close())
+}
+
+// dropServerFiles removes what belongs to the server that recovered: its identity, so
+// that the restored one makes its own, and its doublewrite files.
+func (r *restore) dropServerFiles() error {
+	names, err := r.staging.entries()
+	if err != nil {
+		return fmt.Errorf("read the data: %w", err)
+	}
+	for _, name := range names {
+		if name == "#innodb_redo" || !left(name) {
+			continue
+		}
+		if err := r.staging.dir.RemoveAll(dataName + "/" + name); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// publish makes the target a data directory.
+func (r *restore) publish(ctx context.Context, t *run.Task) error {
+	if err := syncpoint.At(ctx, syncpoint.PublishBefore); err != nil {
+		return err
+	}
+	if err := r.staging.publish(ctx, t.Commit); err != nil {
+		return err
+	}
+	_ = syncpoint.At(ctx, syncpoint.PublishDone) // nothing here can undo the restore
+	if err := r.staging.remove(); err != nil {
+		t.Warn("%v", err)
+	}
+	if r.owner.root() {
+		t.Note("the files belong to root, as %s does: give them to the server's user before it is started", r.place.path)
+	}
+	return nil
+}

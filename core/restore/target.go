@@ -1,0 +1,185 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remora-backup/remora/core/code"
+)
+
+// place is what was found at the target.
+type place struct {
+	path   string   // absolute, without symbolic links
+	exists bool     // else its parent does
+	others []string // what is in it besides the staging directory
+	left   *state   // of an interrupted restore; nil without one
+}
+
+// inspect looks at a target without changing anything.
+func inspect(target string) (place, error) {
+	path, exists, err := resolve(target)
+	p := place{path: path, exists: exists}
+	if err != nil || !exists {
+		return p, err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return p, fmt.Errorf("read the target: %w", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "lost+found": // a fresh file system has it; servers ignore it
+		case StagingName:
+			if p.left, err = inspectStaging(filepath.Join(path, e.Name())); err != nil {
+				return p, code.Hint(code.Target, "empty the target, or name another",
+					"read the remains of an earlier restore in %s: %w", path, err)
+			}
+		default:
+			p.others = append(p.others, e.Name())
+		}
+	}
+	return p, nil
+}
+
+// resolve returns the target's absolute path. Its parent must exist.
+func resolve(target string) (path string, exists bool, err error) {
+	if target == "" {
+		return "", false, code.New(code.Usage, "find the target: no directory is named")
+	}
+	abs, err := filepath.Abs(target)
+	if err != nil {
+		return "", false, fmt.Errorf("find the target: %w", err)
+	}
+	info, err := os.Stat(abs)
+	switch {
+	case err == nil && !info.IsDir():
+		return abs, true, code.New(code.Target, "find the target: %s is not a directory", abs)
+	case err == nil:
+		path, err = filepath.EvalSymlinks(abs)
+		return path, true, err
+	case !errors.Is(err, fs.ErrNotExist):
+		return abs, false, fmt.Errorf("find the target: %w", err)
+	}
+	if _, err := os.Lstat(abs); err == nil {
+		return abs, true, code.New(code.Target, "find the target: %s is a symbolic link to nothing", abs)
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return abs, false, code.New(code.Target, "find the target: its parent directory must exist: %w", err)
+	}
+	return filepath.Join(parent, filepath.Base(abs)), false, nil
+}
+
+// inspectStaging reads the state of an interrupted run. A run that was killed before it
+// wrote its state has done nothing else either.
+func inspectStaging(path string) (*state, error) {
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	st, err := readState(dir)
+	if err != nil || st != nil {
+		return st, err
+	}
+	entries, err := fs.ReadDir(dir.FS(), ".")
+	for _, e := range entries {
+		if e.Name() != lockName && !strings.HasPrefix(e.Name(), stateName) {
+			return nil, fmt.Errorf("%s is there without %s", e.Name(), stateName)
+		}
+	}
+	return nil, err
+}
+
+// accept returns nil if the restore may work here: in a new or empty directory, or in
+// one where a restore of the same backup was interrupted.
+func (p place) accept(want state) error {
+	const hint = "name a directory that does not exist or is empty; remora never overwrites data"
+	var foreign []string
+	for _, name := range p.others {
+		if p.left == nil || !slices.Contains(p.left.Entries, name) {
+			foreign = append(foreign, name)
+		}
+	}
+	if len(foreign) > 0 {
+		if pid := lockedBy(filepath.Join(p.path, "ibdata1")); pid != 0 {
+			return code.Hint(code.Target, hint, "check the target: %s is in use by process %d, a running server", p.path, pid)
+		}
+		return code.Hint(code.Target, hint, "check the target: %s is not empty: it holds %s", p.path, some(foreign))
+	}
+	if p.left == nil {
+		return nil
+	}
+	if p.left.Backup != want.Backup || p.left.Repository != want.Repository {
+		return code.Hint(code.Target, fmt.Sprintf("finish that one with --backup %s, or remove %s", p.left.Backup, filepath.Join(p.path, StagingName)),
+			"check the target: %s holds an unfinished restore of backup %s, not of %s", p.path, p.left.Backup, want.Backup)
+	}
+	if pid := lockedBy(filepath.Join(p.path, StagingName, dataName, "ibdata1")); pid != 0 {
+		return code.New(code.Target, "check the target: the unfinished restore in %s is in use by process %d", p.path, pid)
+	}
+	return nil
+}
+
+// some names the first few.
+func some(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// lockedBy returns the process that holds the lock every running server has on its system
+// tablespace, 0 if there is none. Source: os_file_lock.
+func lockedBy(path string) int {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	l := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &l); err != nil || l.Type == unix.F_UNLCK {
+		return 0
+	}
+	if l.Pid <= 0 {
+		return -1 // in another container
+	}
+	return int(l.Pid)
+}
+
+// freeBytes returns how much can be written where the target is, or will be.
+func (p place) freeBytes() (int64, error) {
+	path := p.path
+	if !p.exists {
+		path = filepath.Dir(path)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, fmt.Errorf("read the free space of %s: %w", path, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// usedBytes returns what the staging directory takes on disk.
+func (p place) usedBytes() int64 {
+	var used int64
+	_ = filepath.WalkDir(filepath.Join(p.path, StagingName), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // it is an estimate
+		}
+		if info, err := d.Info(); err == nil {
+			if st, ok := info.Sys().(*unixStat); ok {
+				used += st.Blocks * 512
+			}
+		}
+		return nil
+	})
+	return used
+}
