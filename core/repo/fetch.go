@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,7 +201,7 @@ func (w *fetcher) read(ctx context.Context, name string, size int64, run []entry
 	}
 	// Only the end tells that the storage confirmed what it sent.
 	if n, err := io.ReadFull(body, make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
-		return w.b.repo.blame(ctx, name, size, cmpErr(err, errors.New("more bytes than asked for")))
+		return w.b.repo.blame(ctx, name, size, cmp.Or(err, errors.New("more bytes than asked for")))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -57,7 +58,7 @@ func (b *Reader) readFiles(ctx context.Context) ([]File, error) {
 	defer z.Close()
 	files, bad := decodeFiles(z, b.manifest.Files.Count)
 	if _, err := io.Copy(io.Discard, in); err != nil || in.err != nil {
-		return nil, failed(ctx, "get", name, cmpErr(in.err, err))
+		return nil, failed(ctx, "get", name, cmp.Or(in.err, err))
 	}
 	if err := in.check(b.manifest.Files); err != nil {
 		return nil, damaged(name, "%w", err)
@@ -194,7 +195,7 @@ func (b *Reader) eachGroup(in io.Reader, yield func(group, error) bool) error {
 		}
 	}
 	if n, err := io.Copy(io.Discard, in); n > 0 || err != nil {
-		return cmpErr(err, fmt.Errorf("%d bytes follow its end", n))
+		return cmp.Or(err, fmt.Errorf("%d bytes follow its end", n))
 	}
 	return nil
 }
@@ -209,47 +210,46 @@ func (b *Reader) pack(g *group) string {
 
 // Check proves all that can be known without reading the packs: the index is whole, every
 // byte of every file is covered by one extent, every pack is there in its size. The memory
-// is that of one group and 8 bytes for each file.
+// is that of one group, 8 bytes for each file and 64 for each pack.
 func (b *Reader) Check(ctx context.Context) error {
+	index := dirName(b.manifest.ID) + "index"
 	cover := newCoverage(b.files)
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(statParallel)
-	var packs, bytes int64
-	var bad error
-	for gr, err := range b.groups(gctx) {
+	var packs []group // without entries
+	for g, err := range b.groups(ctx) {
 		if err != nil {
-			bad = err
-			break
+			return err
 		}
-		if bad = cover.add(gr.entries); bad != nil {
-			bad = damaged(dirName(b.manifest.ID)+"index", "group %d: %w", gr.number, bad)
-			break
+		if err := cover.add(g.entries); err != nil {
+			return damaged(index, "group %d: %w", g.number, err)
 		}
-		if gr.pack == 0 {
-			continue
+		if g.entries = nil; g.pack > 0 {
+			packs = append(packs, g)
 		}
-		if gr.source == 0 {
-			packs++
-			bytes += gr.size
-		}
-		name, size := b.pack(&gr), gr.size
-		g.Go(func() error { return b.repo.has(gctx, name, size) })
-	}
-	// The first pack that is not there ends the index too, and is the cause.
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if bad != nil {
-		return bad
-	}
-	if packs != b.manifest.Packs.Count || bytes != b.manifest.Packs.Size {
-		return damaged(dirName(b.manifest.ID)+"index", "it has %d packs of %d bytes, the manifest says %d of %d",
-			packs, bytes, b.manifest.Packs.Count, b.manifest.Packs.Size)
 	}
 	if err := cover.whole(); err != nil {
-		return damaged(dirName(b.manifest.ID)+"index", "%w", err)
+		return damaged(index, "%w", err)
 	}
-	return nil
+	var own Part
+	for i := range packs {
+		if packs[i].source == 0 {
+			own.Count++
+			own.Size += packs[i].size
+		}
+	}
+	if own != b.manifest.Packs {
+		return damaged(index, "it has %d packs of %d bytes, the manifest says %d of %d",
+			own.Count, own.Size, b.manifest.Packs.Count, b.manifest.Packs.Size)
+	}
+	return b.havePacks(ctx, packs)
+}
+
+func (b *Reader) havePacks(ctx context.Context, packs []group) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(statParallel)
+	for i := range packs {
+		g.Go(func() error { return b.repo.has(ctx, b.pack(&packs[i]), packs[i].size) })
+	}
+	return g.Wait()
 }
 
 // has asks the storage for an object that must be there.

@@ -124,16 +124,7 @@ func (b *Backup) holds(ctx context.Context, files int64) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(statParallel)
 	stat := func(name string, size int64) {
-		g.Go(func() error {
-			obj, err := b.repo.storage.Stat(gctx, name)
-			if err != nil {
-				return lost(gctx, "stat", name, err)
-			}
-			if obj.Size != size {
-				return damaged(name, "it has %d bytes, %d were stored", obj.Size, size)
-			}
-			return nil
-		})
+		g.Go(func() error { return b.repo.has(gctx, name, size) })
 	}
 	for i, size := range b.sizes {
 		stat(packName(b.id, uint32(i+1)), size)
@@ -200,17 +191,19 @@ func (b *Backup) Abort(ctx context.Context) ([]string, error) {
 	b.cancel(errors.New("the backup was aborted"))
 	first := b.waitPuts(ctx)
 	names, err := b.objects(ctx)
-	first = cmpErr(first, err)
+	first = cmp.Or(first, err)
 	// Without the manifest it is no backup, so that goes first and the rest stays if it cannot.
 	manifest := manifestName(b.id)
 	if err := b.repo.storage.Delete(ctx, manifest); err != nil {
-		return append(names, manifest), cmpErr(first, failed(ctx, "delete", manifest, err))
+		names = append(names, manifest)
+		slices.Sort(names)
+		return names, cmp.Or(first, failed(ctx, "delete", manifest, err))
 	}
 	var left []string
 	for _, name := range names {
 		if err := b.repo.storage.Delete(ctx, name); err != nil {
 			left = append(left, name)
-			first = cmpErr(first, failed(ctx, "delete", name, err))
+			first = cmp.Or(first, failed(ctx, "delete", name, err))
 		}
 	}
 	return left, first
@@ -253,13 +246,6 @@ func (b *Backup) objects(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return slices.Compact(names), failure
-}
-
-func cmpErr(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
 }
 
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,242 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+var errFault = errors.New("the disk is on fire")
+
+// faults are ways in which a storage fails, with the code that a backup must end with.
+var faults = []struct {
+	name string
+	err  error
+	want code.Code
+}{
+	{"error", errFault, code.Storage},
+	{"no space", fmt.Errorf("write: %w", plug.ErrNoSpace), code.NoSpace},
+	{"plugin died", code.New(code.Plugin, "gone"), code.Plugin},
+}
+
+var faultOptions = Options{PackSize: 300, segment: 300}
+
+// TestEveryCallFails lets each call of a backup fail once: the backup fails with it, is
+// not listed, and leaves nothing after Abort.
+func TestEveryCallFails(t *testing.T) {
+	src := makeSource(9, 6, 6000)
+	var calls atomic.Int64
+	count := newMemory()
+	count.fault = func(context.Context, string, string, io.Reader) error { calls.Add(1); return nil }
+	mustBackup(t, count, src, faultOptions, 400)
+	total := calls.Load()
+	if total < 60 {
+		t.Fatalf("a backup made %d calls, too few to be worth it", total)
+	}
+	for _, fault := range faults {
+		for n := int64(1); n <= total; n++ {
+			m, at := newMemory(), new(atomic.Int64)
+			m.fault = func(context.Context, string, string, io.Reader) error {
+				if at.Add(1) == n {
+					return fault.err
+				}
+				return nil
+			}
+			_, b, err := backup(t.Context(), m, src, faultOptions, 400)
+			if err == nil && at.Load() < n {
+				continue // fewer calls this time
+			}
+			if code.Of(err) != fault.want {
+				t.Fatalf("%s at call %d: got %v, want code %d", fault.name, n, err, fault.want)
+			}
+			if b != nil {
+				abortClean(t, m, b)
+			}
+		}
+	}
+}
+
+// TestPutEndsEarly: the storage stops reading after some bytes, with an error or without.
+func TestPutEndsEarly(t *testing.T) {
+	src := makeSource(9, 4, 3<<20)
+	for _, after := range []int64{0, 1, 1<<20 + 1} {
+		for _, kind := range []string{"pack-000001", "pack-000003", "files"} {
+			for _, silent := range []bool{false, true} {
+				m := newMemory()
+				m.fault = func(_ context.Context, op, name string, r io.Reader) error {
+					if op != "put" || !strings.HasSuffix(name, kind) {
+						return nil
+					}
+					if _, err := io.CopyN(io.Discard, r, after); err != nil && err != io.EOF {
+						return err
+					}
+					if silent {
+						return nil // the rest is taken for the whole
+					}
+					return errFault
+				}
+				_, b, err := backup(t.Context(), m, src, Options{Compression: None, PackSize: 2 << 20}, 1<<19)
+				if after == 0 && silent {
+					if err != nil {
+						t.Errorf("nothing taken away: %v", err)
+					}
+					continue
+				}
+				if code.Of(err) != code.Storage {
+					t.Errorf("%s after %d, silent %v: got %v, want code %d", kind, after, silent, err, code.Storage)
+				}
+				abortClean(t, m, b)
+			}
+		}
+	}
+}
+
+// TestCancelWhilePutHangs: a storage that takes nothing holds the writer, and the
+// interruption ends both.
+func TestCancelWhilePutHangs(t *testing.T) {
+	for _, kind := range []string{"pack-", "index-", "files", "manifest.json"} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		reason := errors.New("interrupted")
+		m := newMemory()
+		m.fault = func(ctx context.Context, op, name string, _ io.Reader) error {
+			if op == "put" && strings.Contains(name, kind) {
+				cancel(reason)
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		_, b, err := backup(ctx, m, makeSource(9, 4, 3<<20), Options{Compression: None, segment: 100}, 1<<18)
+		if !errors.Is(err, reason) || code.Of(err) != code.Unclassified {
+			t.Errorf("%s: got %v (code %d), want the reason without a code", kind, err, code.Of(err))
+		}
+		abortClean(t, m, b)
+		cancel(nil)
+	}
+}
+
+// points fails at one point.
+type points struct {
+	at   syncpoint.Point
+	seen atomic.Int64
+}
+
+func (p *points) At(_ context.Context, at syncpoint.Point) error {
+	if at != p.at {
+		return nil
+	}
+	p.seen.Add(1)
+	return errFault
+}
+
+func TestSyncPoints(t *testing.T) {
+	for _, at := range []syncpoint.Point{syncpoint.StorePackPut, syncpoint.StoreIndex, syncpoint.StoreManifest} {
+		m, p := newMemory(), &points{at: at}
+		_, b, err := backup(syncpoint.With(t.Context(), p), m, makeSource(9, 4, 3000), Options{}, 500)
+		if !errors.Is(err, errFault) {
+			t.Errorf("%s: got %v, want %v", at, err, errFault)
+		}
+		abortClean(t, m, b)
+	}
+	m, p := newMemory(), &points{at: syncpoint.StoreDone}
+	man, b, err := backup(syncpoint.With(t.Context(), p), m, makeSource(9, 4, 3000), Options{}, 500)
+	if err != nil || p.seen.Load() != 1 {
+		t.Fatalf("%s: got %v after %d calls; a backup that is there cannot fail any more", p.at, err, p.seen.Load())
+	}
+	if left, err := b.Abort(t.Context()); err != nil || left != nil {
+		t.Errorf("abort after seal: got %v, %v", left, err)
+	}
+	if err := verify(t.Context(), m, man.ID); err != nil {
+		t.Errorf("after abort of a sealed backup: %v", err)
+	}
+	r, err := Open(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rd, err := r.OpenBackup(t.Context(), man.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.at = syncpoint.FetchPack
+	if err := rd.Verify(syncpoint.With(t.Context(), p), 2); !errors.Is(err, errFault) {
+		t.Errorf("%s: got %v, want %v", p.at, err, errFault)
+	}
+}
+
+func TestAbortTellsLeftovers(t *testing.T) {
+	for _, stuck := range []string{"pack-000001", "manifest.json"} {
+		m := newMemory()
+		failed := false
+		m.fault = func(_ context.Context, op, name string, _ io.Reader) error {
+			switch {
+			case op == "answer" && strings.HasSuffix(name, "manifest.json"):
+				failed = true
+				return errFault
+			case op == "delete" && strings.HasSuffix(name, stuck) && failed:
+				return errFault
+			}
+			return nil
+		}
+		man, b, err := backup(t.Context(), m, makeSource(9, 4, 3000), Options{}, 500)
+		if !errors.Is(err, errFault) {
+			t.Fatalf("got %v, want %v", err, errFault)
+		}
+		left, err := b.Abort(t.Context())
+		if !errors.Is(err, errFault) {
+			t.Errorf("%s: got %v, want %v", stuck, err, errFault)
+		}
+		for name := range m.all() {
+			if name == configName {
+				continue
+			}
+			if len(left) == 0 || left[0] != name {
+				t.Errorf("%s: %s is left over, told was %v", stuck, name, left)
+				break
+			}
+			left = left[1:]
+		}
+		// If the manifest stays, the backup is whole: it is better listed than broken.
+		m.fault = nil
+		err = verify(t.Context(), m, b.ID())
+		if stuck == "manifest.json" && err != nil {
+			t.Errorf("the manifest stayed, but: %v", err)
+		}
+		if stuck != "manifest.json" && code.Of(err) != code.Usage {
+			t.Errorf("got %v, want no backup %s", err, man.ID)
+		}
+	}
+}
+
+// TestReadFaults lets each call of a restore fail once.
+func TestReadFaults(t *testing.T) {
+	good := newMemory()
+	src := makeSource(9, 4, 3000)
+	man := mustBackup(t, good, src, faultOptions, 400)
+	for _, fault := range faults[:1] {
+		for n := int64(1); ; n++ {
+			m, at := good.clone(), new(atomic.Int64)
+			m.fault = func(context.Context, string, string, io.Reader) error {
+				if at.Add(1) == n {
+					return fault.err
+				}
+				return nil
+			}
+			got, err := restore(t.Context(), m, man.ID)
+			if at.Load() < n {
+				same(t, got, src)
+				break
+			}
+			if code.Of(err) != fault.want {
+				t.Fatalf("call %d: got %v, want code %d", n, err, fault.want)
+			}
+		}
+	}
+}
