@@ -1,0 +1,126 @@
+// Package server asks the live MySQL server, by SQL, what a backup must know.
+//
+// It changes nothing in the server but the redo log consumer, which ends with its connection. Errors carry an
+// exit code: 12 for credentials and privileges, with the statement that grants what is missing; 13 for a server
+// that is not there or went away; 20 for one that is not supported.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/version"
+)
+
+// Config says how to reach the server.
+type Config struct {
+	Socket   string      // path; excludes Host
+	Host     string      // name or address
+	Port     int         // 0 means 3306
+	TLS      *tls.Config // nil means none; only with Host
+	User     string
+	Password string
+}
+
+// patience bounds every single question to the server.
+const patience = time.Minute
+
+// connections bounds how many connections are open at once, the consumer's included.
+const connections = 4
+
+// Server is a connection pool to one server. Its methods may be used by several goroutines at once.
+type Server struct {
+	db      *sql.DB
+	where   string // for messages
+	version version.Version
+}
+
+// Connect connects and makes sure that the server is of a supported version. The caller calls Close.
+func Connect(ctx context.Context, c Config) (*Server, error) {
+	db, where, err := Open(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{db: db, where: where}
+	var number, comment string
+	if err := s.row(ctx, "SELECT @@version, @@version_comment", &number, &comment); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("connect to %s: %w", where, err)
+	}
+	s.version, err = version.Parse(number, comment)
+	if err == nil {
+		err = s.version.Supported()
+	}
+	if err != nil {
+		db.Close()
+		return nil, code.New(code.Version, "connect to %s: %w", where, err)
+	}
+	return s, nil
+}
+
+// Open returns a pool for the settings, without connecting yet, and the server's address for messages. Each
+// connection is made within ten seconds or fails.
+func Open(c Config) (db *sql.DB, where string, err error) {
+	m := mysql.NewConfig()
+	m.User, m.Passwd = c.User, c.Password
+	m.Timeout = 10 * time.Second
+	m.Logger = &mysql.NopLogger{} // what it logs is also returned as an error
+	m.Params = map[string]string{"lock_wait_timeout": "30"}
+	m.TLS = c.TLS
+	switch {
+	case c.Socket != "":
+		m.Net, m.Addr = "unix", c.Socket
+	default:
+		port := c.Port
+		if port == 0 {
+			port = 3306
+		}
+		m.Net, m.Addr = "tcp", net.JoinHostPort(c.Host, strconv.Itoa(port))
+	}
+	connector, err := mysql.NewConnector(m)
+	if err != nil {
+		return nil, "", code.New(code.Usage, "connect to %s: %w", m.Addr, err)
+	}
+	db = sql.OpenDB(connector)
+	db.SetMaxOpenConns(connections)
+	db.SetConnMaxIdleTime(time.Minute)
+	return db, m.Addr, nil
+}
+
+// Close closes all connections, which releases what they hold.
+func (s *Server) Close() error { return s.db.Close() }
+
+// Version is the server's version.
+func (s *Server) Version() version.Version { return s.version }
+
+// row reads the only row of a query.
+func (s *Server) row(ctx context.Context, query string, dest ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return classify(s.db.QueryRowContext(ctx, query).Scan(dest...))
+}
+
+// rows calls f for each row, to scan it.
+func (s *Server) rows(ctx context.Context, query string, f func(scan func(...any) error) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return classify(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows.Scan); err != nil {
+			return classify(err)
+		}
+	}
+	return classify(rows.Err())
+}

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// LogStatus is where the server's logs were at one moment, consistently. Of the GTIDs one should rather
+// trust the binary log itself: some servers add them to the set a moment after they have written them there.
+type LogStatus struct {
+	ServerUUID     string
+	LSN            uint64 // end of the redo log, possibly not yet in the files
+	Checkpoint     uint64 // LSN
+	BinlogFile     string // base name; "" without a binary log
+	BinlogPosition uint64 // bytes
+	GTIDExecuted   string
+	Channels       []Channel
+}
+
+// Channel is where one replication channel of a replica was.
+type Channel struct {
+	Name           string // "" is the default channel
+	RelayLogFile   string
+	RelayLogPos    uint64
+	SourceLogFile  string // position in the source's binary log; only Percona Server has these two here
+	SourceLogPos   uint64
+	SourceHost     string // from here on only ReplicaStatus fills
+	SourceUUID     string
+	AutoPosition   bool
+	ApplierRunning bool
+}
+
+// LogStatus reads performance_schema.log_status. The server stops its logs for the moment.
+func (s *Server) LogStatus(ctx context.Context) (LogStatus, error) {
+	var st LogStatus
+	var local, replication, engines []byte
+	err := s.row(ctx, "SELECT SERVER_UUID, LOCAL, REPLICATION, STORAGE_ENGINES FROM performance_schema.log_status",
+		&st.ServerUUID, &local, &replication, &engines)
+	if err == nil {
+		err = st.parse(local, replication, engines)
+	}
+	if err != nil {
+		return LogStatus{}, fmt.Errorf("read log_status: %w", err)
+	}
+	return st, nil
+}
+
+// parse reads the three JSON columns. Keys are optional but for InnoDB's; Percona Server adds some, and a
+// later version may spell them with "source" where they have "master" now.
+func (st *LogStatus) parse(local, replication, engines []byte) error {
+	var l struct {
+		GTIDExecuted   string `json:"gtid_executed"`
+		BinlogFile     string `json:"binary_log_file"`
+		BinlogPosition uint64 `json:"binary_log_position"`
+	}
+	var r struct {
+		Channels []struct {
+			Name          string `json:"channel_name"`
+			RelayLogFile  string `json:"relay_log_file"`
+			RelayLogPos   uint64 `json:"relay_log_position"`
+			MasterLogFile string `json:"relay_master_log_file"`
+			MasterLogPos  uint64 `json:"exec_master_log_position"`
+			SourceLogFile string `json:"relay_source_log_file"`
+			SourceLogPos  uint64 `json:"exec_source_log_position"`
+		} `json:"channels"`
+	}
+	var e struct {
+		InnoDB *struct {
+			LSN        uint64 `json:"LSN"`
+			Checkpoint uint64 `json:"LSN_checkpoint"`
+		} `json:"InnoDB"`
+	}
+	for _, column := range []struct {
+		name string
+		json []byte
+		into any
+	}{{"LOCAL", local, &l}, {"REPLICATION", replication, &r}, {"STORAGE_ENGINES", engines, &e}} {
+		if err := json.Unmarshal(column.json, column.into); err != nil {
+			return fmt.Errorf("parse %s: %w", column.name, err)
+		}
+	}
+	if e.InnoDB == nil || e.InnoDB.LSN == 0 {
+		return fmt.Errorf("parse STORAGE_ENGINES: no LSN of InnoDB in %s", engines)
+	}
+	st.LSN, st.Checkpoint = e.InnoDB.LSN, e.InnoDB.Checkpoint
+	st.BinlogFile, st.BinlogPosition = l.BinlogFile, l.BinlogPosition
+	st.GTIDExecuted = strings.ReplaceAll(l.GTIDExecuted, "\n", "")
+	for _, c := range r.Channels {
+		st.Channels = append(st.Channels, Channel{
+			Name: c.Name, RelayLogFile: c.RelayLogFile, RelayLogPos: c.RelayLogPos,
+			SourceLogFile: c.SourceLogFile + c.MasterLogFile, // one of them is empty
+			SourceLogPos:  c.SourceLogPos + c.MasterLogPos,
+		})
+	}
+	return nil
+}
+
+// CurrentLSN is the end of the redo log now, without stopping anything.
+func (s *Server) CurrentLSN(ctx context.Context) (uint64, error) {
+	var lsn uint64
+	err := s.row(ctx, `SELECT CAST(VARIABLE_VALUE AS UNSIGNED) FROM performance_schema.global_status
+		WHERE VARIABLE_NAME = 'Innodb_redo_log_current_lsn'`, &lsn)
+	if err != nil {
+		return 0, fmt.Errorf("read the current LSN: %w", err)
+	}
+	return lsn, nil
+}
+
+// FlushEngineLogs makes the server write all its redo to the files now. It needs RELOAD: with ErrNotAllowed
+// one can wait instead, the server writes it within about a second by itself.
+func (s *Server) FlushEngineLogs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if _, err := s.db.ExecContext(ctx, "FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS"); err != nil {
+		return fmt.Errorf("flush the engine logs: %w", classify(err))
+	}
+	return nil
+}
+
+// ReplicaStatus returns the replication channels, none on a server that is no replica.
+func (s *Server) ReplicaStatus(ctx context.Context) ([]Channel, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	rows, err := s.db.QueryContext(ctx, "SHOW REPLICA STATUS")
+	if err != nil {
+		return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+	}
+	var channels []Channel
+	for rows.Next() {
+		values := make([]string, len(columns))
+		if err := rows.Scan(nullStrings(values)...); err != nil {
+			return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+		}
+		c, err := channel(columns, values)
+		if err != nil {
+			return nil, fmt.Errorf("read the replica's status: %w", err)
+		}
+		channels = append(channels, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+	}
+	return channels, nil
+}

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/remora-backup/remora/core/code"
+)
+
+// Missing is a privilege that the account lacks.
+type Missing struct {
+	Privilege string // "BACKUP_ADMIN", "SELECT on performance_schema.log_status"
+	Purpose   string // what needs it
+	Grant     string // the statement that grants it to this very account
+	Optional  bool   // a backup works without it
+}
+
+// need is one privilege and a statement that shows whether it is there. Trying answers for roles, for rights on
+// a whole schema and for partial revokes alike, which reading SHOW GRANTS does not.
+type need struct {
+	privilege, on, purpose string
+	optional               bool
+	try                    func(context.Context, *sql.Conn) error
+}
+
+// needs lists what a backup's account needs. Each trial changes nothing: the consumer is given back at once,
+// no table called mysql.remora exists that could be flushed, and LIMIT 0 reads nothing.
+func needs() []need {
+	table := func(name string) (string, func(context.Context, *sql.Conn) error) {
+		return "performance_schema." + name, query("SELECT 1 FROM performance_schema." + name + " LIMIT 0")
+	}
+	logStatus, tryLogStatus := table("log_status")
+	locks, tryLocks := table("metadata_locks")
+	threads, tryThreads := table("threads")
+	keyring, tryKeyring := table("keyring_component_status")
+	return []need{
+		{"BACKUP_ADMIN", "*.*", "to lock the instance and read log_status", false, tryConsumer},
+		{"SELECT", logStatus, "to read the position of the backup", false, tryLogStatus},
+		{"PROCESS", "*.*", "to list the tablespaces", false, query("SELECT 1 FROM information_schema.INNODB_TABLESPACES_BRIEF LIMIT 1")},
+		{"REPLICATION CLIENT", "*.*", "to read a replica's positions", false, query("SHOW REPLICA STATUS")},
+		{"SHOW DATABASES", "*.*", "to name the databases", true, trySchemas},
+		{"RELOAD", "*.*", "to flush the engine logs instead of waiting for them", true, query("FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS")},
+		{"FLUSH_TABLES", "*.*", "to copy tables of engines other than InnoDB", true, query("FLUSH NO_WRITE_TO_BINLOG TABLES mysql.remora")},
+		{"SELECT", locks, "to prove that the lock is held", true, tryLocks},
+		{"SELECT", threads, "to name who blocks the lock", true, tryThreads},
+		{"SELECT", keyring, "to see the keyring", true, tryKeyring},
+	}
+}
+
+func query(q string) func(context.Context, *sql.Conn) error {
+	return func(ctx context.Context, conn *sql.Conn) error {
+		rows, err := conn.QueryContext(ctx, q)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			continue
+		}
+		return errors.Join(rows.Err(), rows.Close())
+	}
+}
+
+func tryConsumer(ctx context.Context, conn *sql.Conn) error {
+	var answer int
+	if err := conn.QueryRowContext(ctx, "SELECT innodb_redo_log_consumer_register()").Scan(&answer); err != nil || answer != 0 {
+		return err // a non-zero answer: somebody else's consumer is there, and we were allowed to ask
+	}
+	return conn.QueryRowContext(ctx, "SELECT innodb_redo_log_consumer_unregister()").Scan(&answer)
+}
+
+func trySchemas(ctx context.Context, conn *sql.Conn) error {
+	var name string
+	err := conn.QueryRowContext(ctx, "SHOW DATABASES LIKE 'mysql'").Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return notAllowed{errors.New("the schema mysql is not shown")}
+	}
+	return err
+}
+
+// CheckPrivileges returns the privileges that the account lacks, in a fixed order.
+func (s *Server) CheckPrivileges(ctx context.Context) ([]Missing, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("check the privileges: %w", classify(err))
+	}
+	defer conn.Close()
+	var account string
+	if err := conn.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&account); err != nil {
+		return nil, fmt.Errorf("check the privileges: %w", classify(err))
+	}
+	var missing []Missing
+	for _, n := range needs() {
+		err := classify(n.try(ctx, conn))
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrNotAllowed):
+			missing = append(missing, n.missing(account))
+		default:
+			return nil, fmt.Errorf("check the privilege %s: %w", n.privilege, err)
+		}
+	}
+	return missing, nil
+}
+
+func (n need) missing(account string) Missing {
+	m := Missing{
+		Privilege: n.privilege, Purpose: n.purpose, Optional: n.optional,
+		Grant: fmt.Sprintf("GRANT %s ON %s TO %s", n.privilege, n.on, quoteAccount(account)),
+	}
+	if n.on != "*.*" {
+		m.Privilege += " on " + n.on
+	}
+	return m
+}
+
+// quoteAccount turns user@host, as CURRENT_USER() has it, into 'user'@'host'. The host has no @.
+func quoteAccount(account string) string {
+	at := strings.LastIndexByte(account, '@')
+	if at < 0 {
+		return quoteString(account)
+	}
+	return quoteString(account[:at]) + "@" + quoteString(account[at+1:])
+}
+
+func quoteString(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
+}
+
+// Refused returns an error with code 12 if a privilege is missing that is not optional; its hint holds the
+// statements to run.
+func Refused(missing []Missing) error {
+	var names, grants []string
+	for _, m := range missing {
+		if !m.Optional {
+			names = append(names, fmt.Sprintf("%s (%s)", m.Privilege, m.Purpose))
+			grants = append(grants, m.Grant+";")
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return code.Hint(code.Privilege, strings.Join(grants, " "), "the account lacks %s", strings.Join(names, ", "))
+}
