@@ -28,8 +28,7 @@ func (d *decoder) check(s *Settings) error {
 	rules := []rule{
 		{keys{"mysql", "host"}, m.Host != "" && m.Socket != "", "keep one of them", "[mysql] has both socket and host"},
 		{keys{"mysql", "port"}, m.Port < 1 || m.Port > 65535, "", "[mysql] port: want 1 to 65535"},
-		oneOf("mysql", "tls", m.TLS, "off", "skip-verify", "verify"),
-		{keys{"mysql", "tls_cert"}, (m.TLSCert == "") != (m.TLSKey == ""), "", "[mysql] tls_cert and tls_key are needed together"},
+		oneOf("mysql", "tls", m.TLS, "off", "preferred", "skip-verify", "verify"),
 		absolute("mysql", "socket", m.Socket),
 		absolute("mysql", "mysqld", m.Mysqld),
 		absolute("mysql", "password_file", m.PasswordFile),
@@ -67,6 +66,7 @@ func pluginRules(at keys, p Plugin, example string) []rule {
 		{name, p.Plugin == "", "write for example: " + example, name.String() + " is missing"},
 		{name, p.Plugin != "" && !filepath.IsAbs(p.Plugin) && !builtinName.MatchString(p.Plugin), "",
 			name.String() + ": want a built-in name or an absolute path, have " + strconv.Quote(p.Plugin)},
+		{at.with("mtls"), p.MTLS != "auto" && p.MTLS != "off", "", at.with("mtls").String() + ": want one of auto, off, have " + strconv.Quote(p.MTLS)},
 		{at.with("sha256"), p.SHA256 != "" && !sha256Hex.MatchString(p.SHA256), "sha256sum " + p.Plugin,
 			at.with("sha256").String() + ": want 64 hex digits"},
 		{at.with("sha256"), p.SHA256 != "" && !filepath.IsAbs(p.Plugin), "a built-in plugin is this binary itself",

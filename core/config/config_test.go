@@ -24,7 +24,7 @@ dir = "/var/lib/remora"
 [storage]
 plugin = "/opt/remora/store"
 sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-mtls = false
+mtls = "off"
 env_pass = ["TOKEN"]
 [storage.config]
 path = "/var/backups/mysql"
@@ -60,11 +60,11 @@ func TestParseReadsEverySetting(t *testing.T) {
 		{"socket", s.MySQL.Socket, "/run/mysqld/mysqld.sock"},
 		{"mysqld_args", strings.Join(s.MySQL.MysqldArgs, " "), "--no-defaults --lc-messages-dir=/usr/share/mysql"},
 		{"storage plugin", s.Storage.Plugin, "/opt/remora/store"},
-		{"storage mtls", s.Storage.MTLS, false},
+		{"storage mtls", s.Storage.MTLS, "off"},
 		{"storage config", string(s.Storage.Config), `{"deep":{"list":[true],"n":1},"path":"/var/backups/mysql"}`},
 		{"lock plugin by default", s.Lock.Plugin, "mysql"},
 		{"lock config by default", string(s.Lock.Config), "{}"},
-		{"lock mtls by default", s.Lock.MTLS, true},
+		{"lock mtls by default", s.Lock.MTLS, "auto"},
 		{"notify", len(s.Notify), 2},
 		{"notify config", string(s.Notify[0].Config), `{"url":"http://a"}`},
 		{"second notify config", string(s.Notify[1].Config), "{}"},
@@ -111,6 +111,8 @@ func TestParseNamesThePlaceOfAnError(t *testing.T) {
 		{"plugin by a relative path", "[storage]\nplugin = \"./fs\"", `f.toml:2: [storage] plugin: want a built-in name or an absolute path, have "./fs"`, ""},
 		{"digest of a wrong length", "[storage]\nplugin = \"/fs\"\nsha256 = \"ab\"", "f.toml:3: [storage] sha256: want 64 hex digits", "sha256sum /fs"},
 		{"digest of a built-in", "[storage]\nplugin = \"fs\"\nsha256 = \"" + strings.Repeat("0", 64) + "\"", "f.toml:3: [storage] sha256 is for plugins named by their path", ""},
+		{"mtls", "[storage]\nplugin = \"fs\"\nmtls = \"no\"", `f.toml:3: [storage] mtls: want one of auto, off, have "no"`, ""},
+		{"tls", "[mysql]\ntls = \"true\"" + storage, `f.toml:2: [mysql] tls: want one of off, preferred, skip-verify, verify, have "true"`, ""},
 		{"compression", "[backup]\ncompression = \"gzip\"" + storage, `f.toml:2: [backup] compression: want one of zstd, none, have "gzip"`, ""},
 		{"log level", "[log]\nlevel = \"loud\"" + storage, `f.toml:2: [log] level: want one of trace, debug, info, warn, error, off, have "loud"`, ""},
 	} {

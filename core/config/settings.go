@@ -31,10 +31,7 @@ type MySQL struct {
 	Socket       string   `toml:"socket"` // of the server; excludes Host
 	Host         string   `toml:"host"`
 	Port         int      `toml:"port"`
-	TLS          string   `toml:"tls"`    // "off", "skip-verify" (encrypted, not authenticated) or "verify"
-	TLSCA        string   `toml:"tls_ca"` // PEM file; empty means the system's authorities
-	TLSCert      string   `toml:"tls_cert"`
-	TLSKey       string   `toml:"tls_key"`
+	TLS          string   `toml:"tls"` // "off", "skip-verify" (encrypted, not authenticated) or "verify"
 	User         string   `toml:"user"`
 	PasswordFile string   `toml:"password_file"`
 	Mysqld       string   `toml:"mysqld"`      // binary that prepares; empty: found in PATH
@@ -50,7 +47,7 @@ type State struct {
 type Plugin struct {
 	Plugin  string          `toml:"plugin"`   // a built-in name, or an absolute path
 	SHA256  string          `toml:"sha256"`   // of the executable, 64 hex digits; empty: not pinned
-	MTLS    bool            `toml:"mtls"`     // default true; false for plugins in languages without support for it
+	MTLS    string          `toml:"mtls"`     // "auto" (on) or "off", for languages that cannot do P-521
 	Args    []string        `toml:"args"`     // of the executable
 	EnvPass []string        `toml:"env_pass"` // names of variables handed on; no other is
 	Config  json.RawMessage `toml:"config"`
@@ -90,5 +87,5 @@ func defaults() Settings {
 }
 
 func plugin(name string) Plugin {
-	return Plugin{Plugin: name, MTLS: true, Config: json.RawMessage("{}")}
+	return Plugin{Plugin: name, MTLS: "auto", Config: json.RawMessage("{}")}
 }

@@ -41,7 +41,7 @@ type Operation struct {
 	Destructive    bool      `json:"destructive,omitempty"` // a restore had begun to change existing data
 	Leftovers      []string  `json:"leftovers,omitempty"`
 	Target         string    `json:"target,omitempty"`
-	BackupID       string    `json:"backup_id,omitempty"`
+	BackupID       string    `json:"backup,omitempty"` // as a restore's end event names it
 	PID            int       `json:"pid,omitempty"`
 	Host           string    `json:"host,omitempty"`
 	RemoraVersion  string    `json:"remora_version,omitempty"`
