@@ -1,0 +1,145 @@
+package core
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/remora-backup/remora/"
+
+// arrows says which packages of this module a package may import. A name ending in "/..."
+// stands for all below it. A package that is not in the table fails the test: put it
+// where it belongs, then write its line.
+var arrows = map[string][]string{
+	"core":               {},
+	"core/code":          {},
+	"core/version":       {},
+	"core/syncpoint":     {},
+	"core/syncpoint/...": {"core/syncpoint"},
+
+	"core/innodb/page":       {},
+	"core/innodb/redo":       {},
+	"core/innodb/tablespace": {"core/innodb/page"},
+	"core/binlog":            {},
+
+	"core/plug":          {},
+	"core/plug/plugtest": {"core/plug"},
+	"core/run":           {"core/code"},
+	"core/state":         {"core/code", "core/run"},
+	"core/config":        {"core/code"},
+	"core/repo":          {"core/code", "core/plug", "core/syncpoint"},
+	"core/server":        {"core/code", "core/version"},
+	"core/mysqld":        {"core/code", "core/version"},
+
+	"core/backup": {
+		"core/binlog", "core/code", "core/innodb/...", "core/plug", "core/repo", "core/run", "core/server", "core/syncpoint", "core/version",
+	},
+	"core/restore": {
+		"core/binlog", "core/code", "core/innodb/...", "core/mysqld", "core/plug", "core/repo", "core/run", "core/syncpoint", "core/version",
+	},
+
+	"plugins/...": {"plugins/...", "core/code", "core/plug", "core/server", "core/syncpoint", "core/version"},
+	"hooks":       {"core/code", "core/plug", "core/run"},
+	"hooks/...":   {"hooks/...", "core/code", "core/plug", "core/run"},
+
+	"cmd":        {"core/...", "plugins/...", "hooks", "hooks/...", "cmd/..."},
+	"cmd/remora": {"cmd", "cmd/..."},
+
+	// Nothing of the program imports what follows.
+	"core/mysqld/mysqldtest": {"core/...", "examples/..."},
+	"examples/...":           {"core/...", "plugins/sdk", "examples/...", "hooks", "plugins/..."},
+	"testscripts":            {"cmd", "cmd/...", "core/...", "examples/...", "plugins/...", "hooks/..."},
+}
+
+// TestArrows holds the table against what the packages import, tests left out.
+func TestArrows(t *testing.T) {
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(p.ImportPath, module)
+		allowed, ok := lookup(from)
+		if !ok {
+			t.Errorf("package %s is not in the table of arrows", from)
+			continue
+		}
+		for _, to := range p.Imports {
+			to, own := strings.CutPrefix(to, module)
+			if own && !slices.ContainsFunc(allowed, func(pattern string) bool { return matches(pattern, to) }) {
+				t.Errorf("package %s must not import %s", from, to)
+			}
+		}
+	}
+}
+
+// TestMinimalCore keeps what is no business of the core out of it.
+func TestMinimalCore(t *testing.T) {
+	foreign := map[string]string{
+		"github.com/hashicorp/go-plugin": "plugins/",
+		"google.golang.org/grpc":         "plugins/",
+		"github.com/yuin/gopher-lua":     "hooks",
+		"github.com/spf13/cobra":         "cmd",
+		"github.com/vbauerster/mpb/v8":   "cmd",
+	}
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(p.ImportPath, module)
+		for _, to := range p.Imports {
+			for lib, home := range foreign {
+				if (to == lib || strings.HasPrefix(to, lib+"/")) && !strings.HasPrefix(from, home) {
+					t.Errorf("package %s must not import %s: only %s may", from, to, home)
+				}
+			}
+		}
+	}
+}
+
+func lookup(pkg string) ([]string, bool) {
+	if allowed, ok := arrows[pkg]; ok {
+		return allowed, true
+	}
+	for at := len(pkg); at > 0; at = strings.LastIndexByte(pkg[:at], '/') {
+		if allowed, ok := arrows[pkg[:at]+"/..."]; ok {
+			return allowed, true
+		}
+	}
+	return nil, false
+}
+
+func matches(pattern, pkg string) bool {
+	if below, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return strings.HasPrefix(pkg, below+"/")
+	}
+	return pattern == pkg
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("decode go list: %v", err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 10 {
+		t.Fatalf("go list found %d packages: the table was held against nothing", len(all))
+	}
+	return all
+}

@@ -1,0 +1,203 @@
+package backup_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/core/backup"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/examples/workload"
+	"github.com/remora-backup/remora/plugins/fs"
+)
+
+// sessionLock is a plug.Lock on one connection, without a process around it.
+type sessionLock struct{ db *sql.DB }
+
+type sessionHeld struct {
+	conn   *sql.Conn
+	owner  uint64
+	unlock string
+	at     time.Time
+	waited time.Duration
+}
+
+func (l sessionLock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+	conn, err := l.db.Conn(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	h := &sessionHeld{conn: conn, unlock: "UNLOCK INSTANCE"}
+	statement := "LOCK INSTANCE FOR BACKUP"
+	if scope == plug.ScopeTables {
+		statement, h.unlock = "FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES"
+	}
+	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&h.owner); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if _, err := conn.ExecContext(ctx, statement); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	h.at, h.waited = time.Now(), time.Since(began)
+	return h, nil
+}
+
+func (h *sessionHeld) Owner() uint64               { return h.owner }
+func (h *sessionHeld) Waited() time.Duration       { return h.waited }
+func (h *sessionHeld) Check(context.Context) error { return nil }
+func (h *sessionHeld) Lost() <-chan struct{}       { return nil }
+func (h *sessionHeld) Release(ctx context.Context) (time.Duration, error) {
+	_, err := h.conn.ExecContext(ctx, h.unlock)
+	return time.Since(h.at), errors.Join(err, h.conn.Close())
+}
+
+// lab is a source server and a place for backups.
+type lab struct {
+	t       *testing.T
+	source  *mysqldtest.Server
+	storage *fs.Storage
+}
+
+func newLab(t *testing.T, opts ...mysqldtest.Option) *lab {
+	t.Helper()
+	l := &lab{t: t, source: mysqldtest.Start(t, append(opts, mysqldtest.TCP())...)}
+	var err error
+	if l.storage, err = fs.Open(fs.Config{Path: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// backup takes a backup and returns its result and events.
+func (l *lab) backup(change ...func(*backup.Config)) (backup.Result, []run.Event, error) {
+	l.t.Helper()
+	ctx := l.t.Context()
+	s, err := server.Connect(ctx, server.Config{Socket: l.source.Socket, User: "root"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer s.Close()
+	cfg := backup.Config{Server: s, Storage: l.storage, Lock: sessionLock{l.source.DB()}, Compression: repo.Zstd, Version: "test"}
+	for _, c := range change {
+		c(&cfg)
+	}
+	plan, err := backup.New(ctx, cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	events := collect(ctx, plan)
+	res, _ := events.all[len(events.all)-1].Result.(backup.Result)
+	return res, events.all, events.err
+}
+
+type collected struct {
+	mu  sync.Mutex
+	all []run.Event
+	err error
+}
+
+func collect(ctx context.Context, plan run.Plan) *collected {
+	c := &collected{}
+	c.err = run.Do(ctx, plan, run.Options{Readers: []run.Reader{run.ReaderFunc(func(_ context.Context, e run.Event) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.all = append(c.all, e)
+	})}})
+	return c
+}
+
+// restore restores the newest backup and starts a server on it.
+func (l *lab) restore() *mysqldtest.Server {
+	l.t.Helper()
+	ctx := l.t.Context()
+	r, err := repo.Open(ctx, l.storage)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	target := filepath.Join(l.t.TempDir(), "data")
+	plan, err := restore.New(restore.Config{ID: "test", Repo: r, BackupID: repo.Latest, Target: target, Mysqld: mysqldtest.Binary(l.t)})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if events := collect(ctx, plan); events.err != nil {
+		l.t.Fatalf("restore: %v", events.err)
+	}
+	return mysqldtest.StartDir(l.t, target, mysqldtest.TCP())
+}
+
+// same replays the source's binlog from the reported position on the restored server and
+// compares every table.
+func (l *lab) same(restored *mysqldtest.Server, res backup.Result) {
+	l.t.Helper()
+	mysqldtest.CatchUp(l.t, l.source, restored, res.BinlogFile, res.BinlogPosition)
+	want, err := mysqldtest.Checksums(l.source.DB())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	got, err := mysqldtest.Checksums(restored.DB())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if !maps.Equal(got, want) {
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			if got[name] != want[name] {
+				l.t.Errorf("table %s: checksum %s, source has %s", name, got[name], want[name])
+			}
+		}
+		l.t.Errorf("%d tables restored, source has %d", len(got), len(want))
+	}
+}
+
+// busy loads the workload and keeps it running until the returned function is called.
+func (l *lab) busy(o workload.Options, writers int) (stop func()) {
+	l.t.Helper()
+	if err := workload.Load(l.t.Context(), l.source.DB(), o); err != nil {
+		l.t.Fatalf("load: %v", err)
+	}
+	ctx, cancel := context.WithCancel(l.t.Context())
+	done := make(chan error, 1)
+	var w workload.Written
+	go func() { done <- workload.Write(ctx, l.source.DB(), writers, o, &w) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			l.t.Errorf("writers: %v", err)
+		}
+		if w.Transactions.Load() == 0 {
+			l.t.Errorf("no transaction was written: the backup was not taken under load")
+		}
+	})
+}
+
+func TestBackupUnderLoadIsExact(t *testing.T) {
+	l := newLab(t)
+	stop := l.busy(workload.Options{Tables: 2, Rows: 40000, Seed: 7}, 4)
+	defer stop()
+	res, events, err := l.backup()
+	if err != nil {
+		t.Fatalf("backup: %v", err)
+	}
+	stop()
+	for _, e := range events {
+		if e.Kind != run.KindProgress {
+			t.Log(e.Kind, e.Phase, e.Message)
+		}
+	}
+	t.Logf("%+v", res)
+	l.same(l.restore(), res)
+}
+
+var _ = fmt.Sprint

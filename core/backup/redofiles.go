@@ -1,0 +1,299 @@
+package backup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/innodb/redo"
+)
+
+// redoChunk is how many bytes are asked of a redo file at once.
+const redoChunk = 1 << 20
+
+// tornFor is how long a block may look torn before it is called damaged: the server
+// rewrites the block it is working on within milliseconds.
+const tornFor = 5 * time.Second
+
+// redoFiles reads the redo files of a running server as one stream of blocks.
+//
+// The server renames a file that it does not need any more and uses it again, so an
+// open descriptor can turn into another file at any time; every idle pass therefore
+// looks at the header again. Source: log_files_governor, log_files_next_checkpoint.
+type redoFiles struct {
+	dir  string
+	sums redo.Checksums
+
+	header  redo.FileHeader // of the file that held the checkpoint when we began
+	file    *os.File
+	id      uint64
+	start   redo.LSN // of the open file
+	next    redo.LSN // the block to read next
+	tornAt  redo.LSN
+	tornNow time.Time
+	buf     []byte
+	again   []byte // second reading, only without checksums
+}
+
+// openRedo finds the newest checkpoint over all redo files of dir and places the reader
+// on its block.
+func openRedo(dir string, sums redo.Checksums) (*redoFiles, redo.LSN, error) {
+	r := &redoFiles{dir: dir, sums: sums, buf: make([]byte, redoChunk)}
+	if sums == redo.AllowNone {
+		r.again = make([]byte, redoChunk)
+	}
+	// The file set may change between the listing and the opening; a few tries see it
+	// at rest.
+	var err error
+	for range 20 {
+		var at redo.LSN
+		if at, err = r.findCheckpoint(); err == nil {
+			r.next = at.BlockStart()
+			return r, at, nil
+		}
+		r.Close()
+		if c := code.Of(err); c == code.Version || c == code.ServerGone {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil, 0, fmt.Errorf("find the newest checkpoint in %s: %w", dir, err)
+}
+
+func (r *redoFiles) Close() {
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+}
+
+func (r *redoFiles) findCheckpoint() (redo.LSN, error) {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return 0, err
+	}
+	var best redo.LSN
+	for _, e := range entries {
+		id, spare, ok := redo.ParseName(e.Name())
+		if !ok || spare {
+			continue
+		}
+		h, err := readRedoHeader(filepath.Join(r.dir, e.Name()))
+		if errors.Is(err, redo.ErrFormat) {
+			return 0, code.New(code.Version, "read %s: %w", e.Name(), err)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read %s: %w", e.Name(), err)
+		}
+		if at := h.Checkpoint(); at > best {
+			best, r.id, r.header, r.start = at, id, h, h.Start
+		}
+	}
+	if best == 0 {
+		return 0, errors.New("no file holds a checkpoint")
+	}
+	return best, r.open(r.id, r.start)
+}
+
+func readRedoHeader(path string) (redo.FileHeader, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return redo.FileHeader{}, err
+	}
+	defer f.Close()
+	return headerOf(f)
+}
+
+func headerOf(f *os.File) (redo.FileHeader, error) {
+	var b [redo.HeaderSize]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil {
+		return redo.FileHeader{}, err
+	}
+	return redo.ParseFileHeader(b[:])
+}
+
+// open makes file id the current one; it must begin at start and belong to the same log.
+func (r *redoFiles) open(id uint64, start redo.LSN) error {
+	f, err := os.Open(filepath.Join(r.dir, redo.Name(id)))
+	if err != nil {
+		return err
+	}
+	h, err := headerOf(f)
+	if err == nil && h.UUID != r.header.UUID {
+		err = code.New(code.ServerGone, "redo file %s belongs to another log (uuid %d, want %d)", f.Name(), h.UUID, r.header.UUID)
+	}
+	if err == nil && h.Start != start {
+		err = r.overrun(fmt.Sprintf("file %s begins at %d", redo.Name(id), h.Start))
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	r.Close()
+	r.file, r.id, r.start = f, id, start
+	return nil
+}
+
+func (r *redoFiles) overrun(seen string) error {
+	return code.Hint(code.RedoOverrun,
+		"grant BACKUP_ADMIN so that a redo log consumer can be registered, or raise innodb_redo_log_capacity",
+		"redo log overrun: the server overwrote redo at LSN %d before it was copied (%s)", r.next, seen)
+}
+
+// poll reads what the server has written since the last call and hands each sound block
+// to take, in order; the last one may be handed over again with more data later. It
+// returns how many blocks were full.
+func (r *redoFiles) poll(take func(raw []byte, b redo.Block) error) (int, error) {
+	full := 0
+	for {
+		n, err := r.readChunk()
+		if err != nil {
+			return full, err
+		}
+		got, more, err := r.takeChunk(r.buf[:n], take)
+		full += got
+		if err != nil || !more {
+			return full, err
+		}
+		if n > 0 {
+			continue
+		}
+		switched, err := r.nextFile()
+		if err != nil || !switched {
+			return full, err
+		}
+	}
+}
+
+// readChunk fills the buffer with whole blocks from next on, as far as the file goes.
+func (r *redoFiles) readChunk() (int, error) {
+	offset := redo.HeaderSize + int64(r.next-r.start)
+	st, err := r.file.Stat() // the newest file may shrink: never trust an older size
+	if err != nil {
+		return 0, fmt.Errorf("stat redo file: %w", err)
+	}
+	n := int(min(st.Size()-offset, redoChunk)) &^ (redo.BlockSize - 1)
+	if n <= 0 {
+		return 0, nil
+	}
+	if _, err := r.file.ReadAt(r.buf[:n], offset); err != nil {
+		return 0, fmt.Errorf("read redo at LSN %d: %w", r.next, err)
+	}
+	if r.again != nil {
+		if _, err := r.file.ReadAt(r.again[:n], offset); err != nil {
+			return 0, fmt.Errorf("read redo at LSN %d again: %w", r.next, err)
+		}
+	}
+	return n, nil
+}
+
+// takeChunk hands over the blocks of b; more is false when the log's end was met in it.
+func (r *redoFiles) takeChunk(b []byte, take func([]byte, redo.Block) error) (full int, more bool, err error) {
+	for i := 0; i < len(b); i += redo.BlockSize {
+		raw := b[i : i+redo.BlockSize]
+		block, state := redo.ParseBlock(raw, r.next, r.sums)
+		if state == redo.Good && r.again != nil && !bytes.Equal(raw, r.again[i:i+redo.BlockSize]) {
+			state = redo.Torn // without checksums only a second reading tells
+		}
+		if state != redo.Good {
+			return full, false, r.notGood(state)
+		}
+		if err := take(raw, block); err != nil {
+			return full, false, err
+		}
+		if !block.Full() {
+			return full, false, r.recheck()
+		}
+		full++
+		r.next += redo.BlockSize
+	}
+	return full, true, nil
+}
+
+func (r *redoFiles) notGood(state redo.State) error {
+	switch state {
+	case redo.Ahead:
+		return r.overrun("the file holds later redo already")
+	case redo.Encrypted:
+		return code.Hint(code.Version, "SET GLOBAL innodb_redo_log_encrypt = OFF",
+			"the redo log is encrypted at LSN %d; this version cannot read encrypted redo", r.next)
+	case redo.Torn:
+		if r.tornAt != r.next {
+			r.tornAt, r.tornNow = r.next, time.Now()
+		} else if time.Since(r.tornNow) > tornFor {
+			return code.New(code.CorruptPage, "redo block at LSN %d stays damaged", r.next)
+		}
+	}
+	return r.recheck()
+}
+
+// recheck makes sure that the open file is still the one that it was.
+func (r *redoFiles) recheck() error {
+	h, err := headerOf(r.file)
+	switch {
+	case errors.Is(err, redo.ErrCorrupt):
+		return nil // being rewritten; the next pass sees it whole
+	case err != nil:
+		return fmt.Errorf("read the header of redo file %d again: %w", r.id, err)
+	case h.Start != r.start:
+		return r.overrun(fmt.Sprintf("its file was used again from LSN %d on", h.Start))
+	}
+	return nil
+}
+
+// nextFile moves on to the following file if the server has begun it.
+func (r *redoFiles) nextFile() (bool, error) {
+	if err := r.recheck(); err != nil {
+		return false, err
+	}
+	err := r.open(r.id+1, r.next)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, r.stillThere()
+	case errors.Is(err, redo.ErrCorrupt):
+		return false, nil
+	}
+	return false, err
+}
+
+// stillThere tells "the next file does not exist yet" from "it came and went".
+func (r *redoFiles) stillThere() error {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return fmt.Errorf("list redo files: %w", err)
+	}
+	for _, e := range entries {
+		if id, spare, ok := redo.ParseName(e.Name()); ok && !spare && id > r.id+1 {
+			if _, err := os.Stat(filepath.Join(r.dir, redo.Name(r.id+1))); errors.Is(err, fs.ErrNotExist) {
+				return r.overrun(fmt.Sprintf("file %s is gone, %s exists", redo.Name(r.id+1), e.Name()))
+			}
+		}
+	}
+	return nil
+}
+
+// flags returns those of the newest file, which hold for the whole log.
+func redoFlags(dir string) (redo.Flags, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("list redo files: %w", err)
+	}
+	newest, found := uint64(0), false
+	for _, e := range entries {
+		if id, spare, ok := redo.ParseName(e.Name()); ok && !spare && (!found || id > newest) {
+			newest, found = id, true
+		}
+	}
+	if !found {
+		return 0, fmt.Errorf("no redo file in %s", dir)
+	}
+	h, err := readRedoHeader(filepath.Join(dir, redo.Name(newest)))
+	return h.Flags, err
+}

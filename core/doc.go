@@ -1,0 +1,53 @@
+// Package core is the map of Remora; it holds no code.
+//
+// A backup and a restore are lists of phases. The core carries the phases out and speaks
+// to three contracts: where bytes are kept, how the server is locked, who is told. What
+// fulfils a contract runs as a process of its own, built in or not.
+//
+//	cmd/remora     main: arguments, exit code, signals, terminal
+//	cmd            one file per command; wires all that follows
+//	   |
+//	   +-- plugins/host      starts a plugin, watches it, speaks gRPC to it     \
+//	   |   plugins/sdk       what the author of a plugin imports                 } processes
+//	   |   plugins/fs, mysqllock, notifylog, webhook    the built-in ones       /
+//	   +-- hooks             Lua scripts in a child process
+//	   |
+//	   +-- core/backup       phases: follow redo, copy, catch up, lock, sync point, seal
+//	   |   core/restore      phases: fetch, prepare, publish.  These two meet only in repo.
+//	   |      |
+//	   |      +-- core/repo      packs, extents, index, manifest, on top of a plug.Storage
+//	   |      +-- core/server    SQL to the live server (backup)
+//	   |      +-- core/mysqld    a mysqld that we start (restore)
+//	   |      +-- core/innodb/page, redo, tablespace; core/binlog    pure formats
+//	   |
+//	   +-- core/run          phases in order, events, interruption; knows no MySQL
+//	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them
+//	   +-- core/state        history and progress of operations, in SQLite
+//	   +-- core/config       TOML to settings
+//	   +-- core/code         what an error means: exit codes
+//	   +-- core/syncpoint    named places where tests hold a run
+//	   +-- core/version      MySQL versions, and who may open whose data
+//
+// Arrows point down only, and the test in this directory holds the table.
+//
+// # Where is ...
+//
+//	a page's checksum verified        core/innodb/page/verify.go, called by core/backup/copy.go
+//	the redo of a live server read    core/backup/redofiles.go, follow.go
+//	a redo record parsed              core/innodb/redo/parser.go, record.go
+//	decided what to copy again        core/backup/tracker.go
+//	the server locked                 core/backup/window.go, through plugins/mysqllock
+//	an extent's place and digest      core/repo/index.go
+//	the prepare percentage computed   core/mysqld/progress.go
+//	an exit code defined              core/code/code.go
+//	a sync point listed               core/syncpoint/points.go
+//	the wire of plugins described     plugins/proto/README.md
+//
+// # What holds everywhere
+//
+// A backup exists if and only if its manifest does; the manifest is put last. A page is
+// copied only if its checksum is right. Names in a backup are hostile input. While the
+// server is locked nobody is waited for but the server and the disk. Readers of events
+// never slow or fail a run. The first error is the answer; an interruption that came
+// before it outranks it; nothing after the commit point changes it.
+package core
