@@ -97,7 +97,8 @@ func (st *LogStatus) parse(local, replication, engines []byte) error {
 	return nil
 }
 
-// CurrentLSN is the end of the redo log now, without stopping anything.
+// CurrentLSN is about where the redo log ends now, without stopping anything: the server refreshes the value
+// every now and then, so it may lag behind that of LogStatus.
 func (s *Server) CurrentLSN(ctx context.Context) (uint64, error) {
 	var lsn uint64
 	err := s.row(ctx, `SELECT CAST(VARIABLE_VALUE AS UNSIGNED) FROM performance_schema.global_status

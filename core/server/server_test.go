@@ -1,0 +1,341 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/server"
+)
+
+// One server serves all tests that leave it as it is.
+func TestLiveServer(t *testing.T) {
+	s := mysqldtest.Start(t, mysqldtest.TCP(), mysqldtest.PageSize("8192"))
+	s.Exec("CREATE DATABASE `b``1`", "CREATE DATABASE a", "CREATE TABLE a.i (id INT PRIMARY KEY)",
+		"CREATE TABLE a.m (id INT) ENGINE=MyISAM", "CREATE TABLE `b``1`.c (id INT NOT NULL) ENGINE=CSV",
+		"CREATE TABLE a.gone (id INT PRIMARY KEY)", "ALTER TABLE a.gone DISCARD TABLESPACE",
+		"CREATE TABLESPACE g ADD DATAFILE 'g.ibd'")
+	root := connect(t, server.Config{Socket: s.Socket, User: "root"})
+
+	t.Run("facts", func(t *testing.T) { testFacts(t, s, root) })
+	t.Run("log status", func(t *testing.T) { testLogStatus(t, s, root) })
+	t.Run("objects", func(t *testing.T) { testObjects(t, s, root) })
+	t.Run("consumer", func(t *testing.T) { testConsumer(t, root) })
+	t.Run("connect", func(t *testing.T) { testConnect(t, s) })
+	t.Run("privileges", func(t *testing.T) { testPrivileges(t, s) })
+	t.Run("killed connection", func(t *testing.T) { testKilled(t, s) })
+}
+
+func testFacts(t *testing.T, s *mysqldtest.Server, root *server.Server) {
+	f, err := root.Preflight(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name      string
+		got, want any
+	}{
+		{"server_uuid", f.UUID, s.QueryString("SELECT @@server_uuid")},
+		{"version", f.Version.String(), s.QueryString("SELECT @@version")},
+		{"datadir", f.DataDir, s.Dir},
+		{"page size", f.PageSize, 8192},
+		{"redo dir", f.RedoDir(), filepath.Join(s.Dir, "#innodb_redo")},
+		{"undo dir", f.UndoDir(), s.Dir},
+		{"data file path", f.DataFilePath, "ibdata1:12M:autoextend"},
+		{"log_bin", f.LogBin, true},
+		{"log_bin_basename", f.LogBinBasename, filepath.Join(s.Dir, "binlog")},
+		{"log_bin_index", f.LogBinIndex, filepath.Join(s.Dir, "binlog.index")},
+		{"gtid_mode", f.GTIDMode, "ON"},
+		{"redo enabled", f.RedoEnabled, true},
+		{"redo encrypt", f.RedoEncrypt, false},
+		{"redo capacity", f.RedoCapacity, uint64(100 << 20)},
+		{"log checksums", f.LogChecksums, true},
+		{"checksum algorithm", f.ChecksumAlgorithm, "crc32"},
+		{"keyring", f.Keyring, ""},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, c.got, c.want)
+		}
+	}
+	for range 20 {
+		again, err := root.Identity(t.Context())
+		if err != nil || again != f.Identity {
+			t.Fatalf("identity: got %v, %v, want %v", again, err, f.Identity)
+		}
+	}
+}
+
+func testLogStatus(t *testing.T, s *mysqldtest.Server, root *server.Server) {
+	before, err := root.LogStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("INSERT INTO a.i VALUES (1)")
+	after, err := root.LogStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, pos := s.Position()
+	if after.BinlogFile != file || after.BinlogPosition != pos || after.BinlogPosition <= before.BinlogPosition {
+		t.Errorf("binary log: got %s:%d, then %s:%d, want %s:%d", before.BinlogFile, before.BinlogPosition,
+			after.BinlogFile, after.BinlogPosition, file, pos)
+	}
+	if after.LSN <= before.LSN || after.Checkpoint == 0 || after.Checkpoint > after.LSN {
+		t.Errorf("LSN: got %d, then %d, checkpoint %d", before.LSN, after.LSN, after.Checkpoint)
+	}
+	if want := s.QueryString("SELECT @@gtid_executed"); after.GTIDExecuted != want {
+		t.Errorf("gtid_executed: got %q, want %q", after.GTIDExecuted, want)
+	}
+	if err := root.FlushEngineLogs(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if now, err := root.CurrentLSN(t.Context()); err != nil || now < before.Checkpoint {
+		t.Errorf("current LSN: got %d, %v, want at least the checkpoint %d", now, err, before.Checkpoint)
+	}
+	if channels, err := root.ReplicaStatus(t.Context()); err != nil || len(channels) != 0 {
+		t.Errorf("channels of a server that is no replica: got %v, %v", channels, err)
+	}
+}
+
+func testObjects(t *testing.T, s *mysqldtest.Server, root *server.Server) {
+	if got, err := root.Databases(t.Context()); err != nil || !slices.Equal(got, []string{"a", "b`1"}) {
+		t.Errorf("databases: got %q, %v", got, err)
+	}
+	tables, err := root.NonInnoDBTables(t.Context())
+	if want := []server.Table{{"a", "m", "MyISAM"}, {"b`1", "c", "CSV"}}; err != nil || !slices.Equal(tables, want) {
+		t.Errorf("tables of other engines: got %v, %v, want %v", tables, err, want)
+	}
+	spaces, err := root.Tablespaces(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := root.TablespaceFiles(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := make(map[string]server.Tablespace)
+	for _, sp := range spaces {
+		byName[sp.Name] = sp
+	}
+	for name, want := range map[string]bool{"mysql": true, "innodb_undo_001": true, "a/i": true, "g": true, "innodb_temporary": false, "a/gone": false} {
+		sp, ok := byName[name]
+		if !ok || sp.HasFile() != want {
+			t.Errorf("tablespace %s: got %+v (listed: %v), want a file: %v", name, sp, ok, want)
+		}
+		if !want {
+			continue
+		}
+		if len(files[sp.ID]) != 1 {
+			t.Errorf("files of %s: got %q, want one", name, files[sp.ID])
+		} else if _, err := os.Stat(filepath.Join(s.Dir, files[sp.ID][0])); err != nil {
+			t.Errorf("file of %s: %v", name, err)
+		}
+	}
+}
+
+func testConsumer(t *testing.T, root *server.Server) {
+	c, err := root.RegisterConsumer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := root.LogStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Advance(t.Context(), st.LSN); err != nil {
+		t.Error(err)
+	}
+	if err := c.Advance(t.Context(), st.LSN-1); err == nil {
+		t.Error("advancing backwards: got no error")
+	}
+	if _, err := root.RegisterConsumer(t.Context()); !errors.Is(err, server.ErrConsumerTaken) {
+		t.Errorf("a second consumer: got %v, want %v", err, server.ErrConsumerTaken)
+	}
+	for range 2 {
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := c.Advance(t.Context(), st.LSN); err == nil {
+		t.Error("advancing after Close: got no error")
+	}
+	if c, err = root.RegisterConsumer(t.Context()); err != nil {
+		t.Fatalf("register again after Close: %v", err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	var none *server.Consumer
+	if err := none.Close(t.Context()); err != nil {
+		t.Errorf("close no consumer: %v", err)
+	}
+}
+
+func testConnect(t *testing.T, s *mysqldtest.Server) {
+	s.Exec("CREATE USER p@localhost IDENTIFIED BY 'right'", "CREATE USER l@localhost ACCOUNT LOCK")
+	connect(t, server.Config{Socket: s.Socket, User: "p", Password: "right"})
+	connect(t, server.Config{Host: "127.0.0.1", Port: s.Port, User: "root"})
+	for _, c := range []struct {
+		name   string
+		config server.Config
+		want   code.Code
+	}{
+		{"wrong password", server.Config{Socket: s.Socket, User: "p", Password: "wrong"}, code.Privilege},
+		{"no such account", server.Config{Socket: s.Socket, User: "nobody"}, code.Privilege},
+		{"locked account", server.Config{Socket: s.Socket, User: "l"}, code.Privilege},
+		{"no such socket", server.Config{Socket: s.Socket + "x", User: "p"}, code.ServerGone},
+		{"nobody listens", server.Config{Host: "127.0.0.1", Port: 1, User: "p"}, code.ServerGone},
+	} {
+		_, err := server.Connect(t.Context(), c.config)
+		if code.Of(err) != c.want {
+			t.Errorf("%s: got %v (code %d), want code %d", c.name, err, code.Of(err), c.want)
+		}
+		if err != nil && (strings.Contains(err.Error(), "wrong") || strings.Contains(err.Error(), "right")) {
+			t.Errorf("%s: the error tells the password: %v", c.name, err)
+		}
+	}
+}
+
+// Everything is granted, by way of a role, but for one privilege at a time: exactly that one is reported, and
+// the statement in the report mends it.
+func testPrivileges(t *testing.T, s *mysqldtest.Server) {
+	all := []struct{ privilege, on string }{
+		{"BACKUP_ADMIN", "*.*"}, {"SELECT", "performance_schema.log_status"}, {"PROCESS", "*.*"}, {"REPLICATION CLIENT", "*.*"},
+		{"SHOW DATABASES", "*.*"}, {"RELOAD", "*.*"}, {"FLUSH_TABLES", "*.*"}, {"SELECT", "performance_schema.metadata_locks"},
+		{"SELECT", "performance_schema.threads"}, {"SELECT", "performance_schema.keyring_component_status"},
+	}
+	const required = 4 // the first of all
+	for i, without := range all {
+		t.Run(without.privilege+" on "+without.on, func(t *testing.T) {
+			role, user := fmt.Sprintf("r%d", i), fmt.Sprintf("o'u%d", i)
+			s.Exec(fmt.Sprintf("CREATE ROLE %s", role), fmt.Sprintf("CREATE USER `%s`@localhost DEFAULT ROLE %s", user, role))
+			for j, p := range all {
+				// RELOAD implies FLUSH_TABLES.
+				if j != i && !(without.privilege == "FLUSH_TABLES" && p.privilege == "RELOAD") {
+					s.Exec(fmt.Sprintf("GRANT %s ON %s TO %s", p.privilege, p.on, role))
+				}
+			}
+			account := connect(t, server.Config{Socket: s.Socket, User: user})
+			missing, err := account.CheckPrivileges(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf("GRANT %s ON %s TO 'o''u%d'@'localhost'", without.privilege, without.on, i)
+			k := slices.IndexFunc(missing, func(m server.Missing) bool { return m.Grant == want })
+			if k < 0 || len(missing) != 1 && without.privilege != "FLUSH_TABLES" {
+				t.Fatalf("missing: got %+v, want %s", missing, want)
+			}
+			if missing[k].Optional != (i >= required) {
+				t.Errorf("%s optional: got %v", missing[k].Privilege, missing[k].Optional)
+			}
+			_, err = account.Preflight(t.Context())
+			if i < required && (code.Of(err) != code.Privilege || code.HintOf(err) != want+";") {
+				t.Errorf("preflight: got %v (code %d, hint %q), want code %d and %q", err, code.Of(err), code.HintOf(err), code.Privilege, want)
+			}
+			if i >= required && err != nil {
+				t.Errorf("preflight without an optional privilege: %v", err)
+			}
+			if without.privilege == "RELOAD" {
+				if err := account.FlushEngineLogs(t.Context()); !errors.Is(err, server.ErrNotAllowed) {
+					t.Errorf("flush the engine logs: got %v, want %v", err, server.ErrNotAllowed)
+				}
+			}
+			if without.privilege == "BACKUP_ADMIN" {
+				if _, err := account.RegisterConsumer(t.Context()); !errors.Is(err, server.ErrNotAllowed) {
+					t.Errorf("register a consumer: got %v, want %v", err, server.ErrNotAllowed)
+				}
+			}
+			s.Exec(missing[k].Grant)
+			again, err := connect(t, server.Config{Socket: s.Socket, User: user}).CheckPrivileges(t.Context())
+			if err != nil || slices.ContainsFunc(again, func(m server.Missing) bool { return m.Grant == want }) {
+				t.Errorf("after %s: got %+v, %v", want, again, err)
+			}
+		})
+	}
+}
+
+func testKilled(t *testing.T, s *mysqldtest.Server) {
+	account := connect(t, server.Config{Socket: s.Socket, User: "root"})
+	c, err := account.RegisterConsumer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("KILL " + s.QueryString(`SELECT PROCESSLIST_ID FROM performance_schema.threads
+		JOIN performance_schema.events_statements_history USING (THREAD_ID)
+		WHERE SQL_TEXT LIKE 'SELECT innodb_redo_log_consumer_register%' AND PROCESSLIST_ID IS NOT NULL ORDER BY THREAD_ID DESC LIMIT 1`))
+	if err := c.Advance(t.Context(), 1); code.Of(err) != code.ServerGone {
+		t.Errorf("advance on a killed connection: got %v (code %d), want code %d", err, code.Of(err), code.ServerGone)
+	}
+	if err := c.Close(t.Context()); code.Of(err) != code.ServerGone {
+		t.Errorf("close on a killed connection: got %v (code %d), want code %d", err, code.Of(err), code.ServerGone)
+	}
+	if _, err := account.LogStatus(t.Context()); err != nil {
+		t.Errorf("the pool makes a new connection: got %v", err)
+	}
+}
+
+func TestServerThatChanges(t *testing.T) {
+	s := mysqldtest.Start(t)
+	root := connect(t, server.Config{Socket: s.Socket, User: "root"})
+	before, err := root.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("ALTER INSTANCE DISABLE INNODB REDO_LOG")
+	if _, err := root.Preflight(t.Context()); code.Of(err) != code.Version || !strings.Contains(err.Error(), "redo") {
+		t.Errorf("preflight with redo disabled: got %v (code %d), want code %d", err, code.Of(err), code.Version)
+	}
+	s.Exec("ALTER INSTANCE ENABLE INNODB REDO_LOG")
+
+	s.Stop()
+	if _, err := root.Identity(t.Context()); code.Of(err) != code.ServerGone {
+		t.Errorf("identity of a stopped server: got %v (code %d), want code %d", err, code.Of(err), code.ServerGone)
+	}
+	s.Restart()
+	after, err := root.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after == before || after.UUID != before.UUID {
+		t.Errorf("identity after a restart: got %v, was %v", after, before)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := root.LogStatus(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestReplicaStatus(t *testing.T) {
+	s := mysqldtest.Start(t)
+	s.Exec("CHANGE REPLICATION SOURCE TO SOURCE_HOST='db.example', SOURCE_LOG_FILE='binlog.000007', SOURCE_LOG_POS=1234 FOR CHANNEL 'c1'")
+	root := connect(t, server.Config{Socket: s.Socket, User: "root"})
+	channels, err := root.ReplicaStatus(t.Context())
+	if err != nil || len(channels) != 1 {
+		t.Fatalf("channels: got %+v, %v, want one", channels, err)
+	}
+	if c := channels[0]; c.Name != "c1" || c.SourceHost != "db.example" || c.SourceLogFile != "binlog.000007" || c.SourceLogPos != 1234 || c.ApplierRunning {
+		t.Errorf("channel: got %+v", c)
+	}
+	st, err := root.LogStatus(t.Context())
+	if err != nil || len(st.Channels) != 1 || st.Channels[0].Name != "c1" || st.Channels[0].RelayLogFile == "" {
+		t.Errorf("channels of log_status: got %+v, %v", st.Channels, err)
+	}
+}
+
+func connect(t *testing.T, c server.Config) *server.Server {
+	t.Helper()
+	s, err := server.Connect(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
