@@ -35,7 +35,9 @@ func (e *GroupError) Error() string {
 // Unwrap returns ErrCorrupt.
 func (e *GroupError) Unwrap() error { return ErrCorrupt }
 
+// recordError stops the parser at the record that begins at begin.
 func (p *Parser) recordError(c *cursor, begin int, t Type, why string) error {
+	p.at = begin
 	rec := c.b[begin:min(begin+excerpt, len(c.b))]
 	return &RecordError{LSN: p.lsn(p.pos(begin)), Group: p.lsn(p.start), Type: t, Why: why, Bytes: append([]byte(nil), rec...)}
 }

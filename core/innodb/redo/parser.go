@@ -1,6 +1,9 @@
 package redo
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Bounds of what a parser keeps. Both are far above what a server can write.
 const (
@@ -93,11 +96,10 @@ func (p *Parser) feed(b Block) error {
 		p.finish(p.pos(p.at))
 	}
 	if len(p.buf)-p.at >= p.need {
-		if err := p.scan(); err != nil {
-			return err
-		}
+		err = p.scan()
 	}
-	return p.groups.settle(p.pos(p.at), p.origin)
+	// A block that disagrees with the records explains an impossible record behind it.
+	return cmp.Or(p.groups.settle(p.pos(p.at), p.origin), err)
 }
 
 // seen returns how much of b was fed before.
