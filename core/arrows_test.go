@@ -19,8 +19,9 @@ var arrows = map[string][]string{
 	"core":               {},
 	"core/code":          {},
 	"core/version":       {},
+	"core/nearest":       {},
 	"core/syncpoint":     {},
-	"core/syncpoint/...": {"core/syncpoint"},
+	"core/syncpoint/...": {"core/syncpoint", "core/nearest"},
 
 	"core/innodb/page":       {},
 	"core/innodb/redo":       {},
@@ -31,7 +32,7 @@ var arrows = map[string][]string{
 	"core/plug/plugtest": {"core/plug"},
 	"core/run":           {"core/code"},
 	"core/state":         {"core/code", "core/run"},
-	"core/config":        {"core/code"},
+	"core/config":        {"core/code", "core/nearest"},
 	"core/repo":          {"core/code", "core/plug", "core/syncpoint"},
 	"core/server":        {"core/code", "core/version"},
 	"core/mysqld":        {"core/code", "core/version"},
@@ -43,9 +44,9 @@ var arrows = map[string][]string{
 		"core/binlog", "core/code", "core/innodb/...", "core/mysqld", "core/plug", "core/repo", "core/run", "core/syncpoint", "core/version",
 	},
 
-	"plugins/...": {"plugins/...", "core/code", "core/plug", "core/server", "core/syncpoint", "core/version"},
-	"hooks":       {"core/code", "core/plug", "core/run"},
-	"hooks/...":   {"hooks/...", "core/code", "core/plug", "core/run"},
+	"plugins/...": {"plugins/...", "core/code", "core/nearest", "core/plug", "core/server", "core/syncpoint", "core/version"},
+	"hooks":       {"core/code", "core/nearest", "core/plug", "core/run"},
+	"hooks/...":   {"hooks/...", "core/code", "core/nearest", "core/plug", "core/run"},
 
 	"cmd":        {"core/...", "plugins/...", "hooks", "hooks/...", "cmd/..."},
 	"cmd/remora": {"cmd", "cmd/..."},

@@ -2,8 +2,6 @@ package backup
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/remora-backup/remora/core/innodb/redo"
@@ -24,9 +22,8 @@ import (
 type tracker struct {
 	mu      sync.Mutex
 	copies  map[fileKey]*copying
-	dirty   map[uint32]dirt   // by space id: the newest event that spoils copies begun before
-	touched map[string]bool   // paths that a file operation named since the last listing
-	events  map[redo.Type]int // how many of each were seen
+	dirty   map[uint32]dirt // by space id: the newest event that spoils copies begun before
+	touched map[string]bool // paths that a file operation named since the last listing
 }
 
 type dirt struct {
@@ -35,14 +32,13 @@ type dirt struct {
 }
 
 func newTracker() *tracker {
-	return &tracker{copies: map[fileKey]*copying{}, dirty: map[uint32]dirt{}, touched: map[string]bool{}, events: map[redo.Type]int{}}
+	return &tracker{copies: map[fileKey]*copying{}, dirty: map[uint32]dirt{}, touched: map[string]bool{}}
 }
 
 // record takes an event of the redo.
 func (t *tracker) record(e redo.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.events[e.Type]++
 	switch e.Type {
 	case redo.FileCreate, redo.FileRename, redo.FileDelete:
 		t.touched[cleanPath(e.Path)] = true
@@ -117,15 +113,4 @@ func (t *tracker) good(e entry) *copying {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.copies[e.key()]
-}
-
-// seen returns how many events of each type the redo told, sorted by type.
-func (t *tracker) seen() (types []redo.Type, counts []int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	types = slices.Sorted(maps.Keys(t.events))
-	for _, ty := range types {
-		counts = append(counts, t.events[ty])
-	}
-	return types, counts
 }
