@@ -1,0 +1,95 @@
+package cmd
+
+import (
+	"context"
+	"crypto/tls"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remora-backup/remora/core/backup"
+	"github.com/remora-backup/remora/core/config"
+	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/plugins/host"
+	"github.com/remora-backup/remora/plugins/sdk"
+)
+
+func (a *app) backup() *cobra.Command {
+	var f flags
+	c := a.configured(&cobra.Command{
+		Use:         "backup",
+		Short:       "Take one backup now",
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{ownSignals: "yes"},
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.operate(c.Context(), "backup", f, planBackup)
+		},
+	})
+	f.add(c)
+	return c
+}
+
+func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
+	s := o.settings
+	reach, err := serverOf(s.MySQL)
+	if err != nil {
+		return run.Plan{}, err
+	}
+	storage, err := o.plugins.storage(ctx, s)
+	if err != nil {
+		return run.Plan{}, err
+	}
+	lock, err := o.plugins.lock(ctx, s, reach)
+	if err != nil {
+		return run.Plan{}, err
+	}
+	srv, err := server.Connect(ctx, serverConfig(s.MySQL, reach))
+	if err != nil {
+		return run.Plan{}, err
+	}
+	o.closers = append(o.closers, srv.Close)
+	if err := o.introduce(ctx, srv); err != nil {
+		return run.Plan{}, err
+	}
+	plan, err := backup.New(ctx, backup.Config{
+		Server: srv, Storage: storage, Lock: lock, Compression: repo.Compression(s.Backup.Compression),
+		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
+	})
+	o.row.BackupID = plan.ID
+	return plan, err
+}
+
+func (p *plugins) lock(ctx context.Context, s config.Settings, reach *sdk.Server) (plug.Lock, error) {
+	started, err := p.start(ctx, host.Lock, s.Lock, reach)
+	if err != nil {
+		return nil, err
+	}
+	return started.Lock(), nil
+}
+
+// introduce notes which server this is, for the start line and the history.
+func (o *operation) introduce(ctx context.Context, srv *server.Server) error {
+	who, err := srv.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	o.row.ServerUUID, o.row.ServerVersion = who.UUID, srv.Version().String()
+	o.facts = append(o.facts, "server="+o.row.ServerUUID, "version="+o.row.ServerVersion)
+	return nil
+}
+
+func serverConfig(m config.MySQL, reach *sdk.Server) server.Config {
+	c := server.Config{Socket: reach.Socket, Host: reach.Host, Port: reach.Port, User: reach.User, Password: reach.Password}
+	if reach.Socket == "" && m.TLS != "off" {
+		c.TLS = &tls.Config{ServerName: m.Host, InsecureSkipVerify: m.TLS == "skip-verify"}
+	}
+	return c
+}
+
+func (f *flags) add(c *cobra.Command) {
+	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object per line, the result last")
+	c.Flags().StringVar(&f.debugSync, "debug-sync", "", "take orders on this `socket`: hold, fail or kill at sync points")
+	_ = c.Flags().MarkHidden("debug-sync")
+}

@@ -1,0 +1,164 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/remora-backup/remora/core/run"
+)
+
+// display tells a person, or a script, what happens in a run.
+type display interface {
+	run.Reader
+	// starts adds facts that the start line shows.
+	starts(facts string)
+	// interrupted answers a Ctrl-C at once.
+	interrupted(*run.Interrupted)
+	// log is where log lines go while the display is in use.
+	log() io.Writer
+	// close is called when the run has ended.
+	close()
+}
+
+func (a *app) display(asJSON bool, meter *run.Meter) display {
+	if asJSON {
+		return &jsonLines{a.env}
+	}
+	h := &human{out: a.env.Stdout, err: a.env.Stderr}
+	if a.env.Terminal {
+		h.bar = newBar(a.env.Stdout, meter)
+		h.out = h.bar
+	}
+	return h
+}
+
+// jsonLines prints each event as a JSON object on a line of its own, the end last.
+type jsonLines struct{ env Env }
+
+func (j *jsonLines) Event(_ context.Context, e run.Event) {
+	text, err := json.Marshal(e)
+	if err != nil {
+		e.Result = nil // the end must be told whatever its result is
+		text, _ = json.Marshal(e)
+	}
+	if e.Kind == run.KindEnd && e.Error != "" {
+		printError(j.env.Stderr, printable(e.Error), e.Hint)
+	}
+	_, _ = j.env.Stdout.Write(append(text, '\n'))
+}
+
+func (j *jsonLines) starts(string)                {}
+func (j *jsonLines) interrupted(*run.Interrupted) {}
+func (j *jsonLines) log() io.Writer               { return j.env.Stderr }
+func (j *jsonLines) close()                       {}
+
+// human prints lines; a progress bar below them if there is a terminal, else one line
+// every ten percent.
+type human struct {
+	out, err io.Writer
+	bar      *bar // nil without a terminal
+
+	facts     string
+	databases bool // told
+	tenth     int  // the last one told in this phase
+}
+
+func (h *human) starts(facts string) { h.facts = facts }
+
+func (h *human) Event(_ context.Context, e run.Event) {
+	if !h.databases && len(e.Databases) > 0 {
+		h.databases = true
+		h.print(line{note, title(e.Operation), databasesText(e.Operation, e.Databases)})
+	}
+	l := lineOf(e)
+	switch e.Kind {
+	case run.KindStart:
+		l.text += h.facts
+	case run.KindPhase:
+		h.tenth = 0
+	case run.KindProgress:
+		if h.bar != nil {
+			h.bar.progress(e)
+			return
+		}
+		if e.Percent == nil || *e.Percent/10 <= h.tenth {
+			return
+		}
+		h.tenth = *e.Percent / 10
+	case run.KindEnd:
+		if h.bar != nil {
+			h.bar.stop()
+		}
+		if e.Error != "" {
+			printError(h.err, printable(e.Error), e.Hint)
+		} else {
+			h.print(line{note, l.operation, summary(e)})
+		}
+	}
+	h.print(l)
+}
+
+func (h *human) print(l line) {
+	if l.text == "" {
+		return
+	}
+	l.text = printable(strings.ReplaceAll(l.text, "\n", " | "))
+	fmt.Fprintln(h.out, l)
+}
+
+func (h *human) interrupted(*run.Interrupted) {
+	fmt.Fprintln(h.out, "Interrupted, cleaning up (release lock, discard what is not whole). Press Ctrl-C again to leave at once.")
+}
+
+func (h *human) log() io.Writer {
+	if h.bar != nil {
+		return h.bar
+	}
+	return h.err
+}
+
+func (h *human) close() {
+	if h.bar != nil {
+		h.bar.stop()
+	}
+}
+
+// summary is the line before the last one of a run that went well.
+func summary(e run.Event) string {
+	var r struct {
+		Backup, Target   string
+		Bytes            int64
+		LockMS           *float64 `json:"lock_ms"`
+		BinlogFile       string   `json:"binlog_file"`
+		BinlogPosition   uint64   `json:"binlog_position"`
+		LSN              uint64
+		DurationsSeconds float64
+	}
+	text, err := json.Marshal(e.Result)
+	if err != nil || json.Unmarshal(text, &r) != nil {
+		return ""
+	}
+	var parts []string
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	if r.Target != "" {
+		add("backup %s is in %s", r.Backup, r.Target)
+	} else {
+		add("backup %s", e.ID)
+	}
+	if r.Bytes > 0 {
+		add("%s", size(r.Bytes))
+	}
+	if r.LockMS != nil {
+		add("locked %.1f ms", *r.LockMS)
+	}
+	if r.BinlogFile != "" {
+		add("binlog %s:%d", r.BinlogFile, r.BinlogPosition)
+	}
+	if r.LSN > 0 {
+		add("LSN %d", r.LSN)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,253 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/config"
+	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/state"
+	"github.com/remora-backup/remora/hooks"
+	"github.com/remora-backup/remora/plugins/host"
+)
+
+// operation is one backup or restore with all that surrounds it: who is told, what is
+// remembered, which plugins run.
+//
+//	configuration > lock file > history > hooks > plugins > plan > run.Do
+//
+// What fails on that way fails the run, so that every answer has the same form.
+type operation struct {
+	app  *app
+	kind string // "backup" or "restore"
+	// plan makes the plan once settings, hooks and notify plugins are there.
+	plan func(ctx context.Context, o *operation) (run.Plan, error)
+
+	settings config.Settings
+	log      hclog.Logger
+	tell     display
+	meter    *run.Meter
+	row      state.Operation // what the history gets to know before the run
+	facts    []string        // for the start line
+
+	lock     *state.LockFile
+	store    *state.Store
+	hooks    *hooks.Hooks
+	plugins  *plugins
+	notifies atomic.Pointer[[]*notifier]
+	closers  []func() error // what the plan needs, closed after the run
+}
+
+// flags are those that a backup and a restore have in common.
+type flags struct {
+	asJSON    bool
+	debugSync string
+}
+
+// operate carries out the operation and returns its one answer, which has been told.
+func (a *app) operate(ctx context.Context, kind string, f flags, plan func(context.Context, *operation) (run.Plan, error)) error {
+	o := &operation{app: a, kind: kind, plan: plan, meter: new(run.Meter)}
+	o.tell = a.display(f.asJSON, o.meter)
+	ctx, s := a.watchSignals(ctx, o.tell.interrupted)
+	defer s.stop()
+	answer := make(chan error, 1)
+	go func() { answer <- o.run(ctx, f, s.hurry) }()
+	select {
+	case err := <-answer:
+		return told(err)
+	case <-s.hurry:
+	}
+	select {
+	case err := <-answer:
+		return told(err)
+	case <-time.After(leaveWithin):
+		// Plugins and children end by themselves when this process does.
+		return told(interruption(ctx, ctx.Err()))
+	}
+}
+
+func told(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &reported{err}
+}
+
+func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) error {
+	defer o.tell.close()
+	ctx, err := o.debugSync(ctx, f.debugSync)
+	if err == nil {
+		err = o.prepare(ctx)
+	}
+	var plan run.Plan
+	if err == nil {
+		plan, err = o.plan(ctx, o)
+	}
+	gate := o.gate
+	if err != nil {
+		plan, gate = o.failed(err), nil
+	}
+	o.begin(ctx, plan)
+	err = run.Do(ctx, plan, run.Options{Readers: o.readers(), Gate: gate, Meter: o.meter, Hurry: hurry})
+	o.close(context.WithoutCancel(ctx))
+	return err
+}
+
+// failed is the plan of an operation that could not be planned.
+func (o *operation) failed(why error) run.Plan {
+	first := map[string]string{"backup": "preflight", "restore": "getting_backup_info"}[o.kind]
+	id := o.row.ID
+	if id == "" {
+		id, _ = repo.NewID(time.Now(), rand.Reader)
+	}
+	return run.Plan{Operation: o.kind, ID: id, Phases: []run.Phase{{Name: first, Do: func(context.Context, *run.Task) error { return why }}}}
+}
+
+// prepare takes what every operation needs, in the order in which it may be refused.
+func (o *operation) prepare(ctx context.Context) (err error) {
+	o.log = logger(config.Log{Level: "info"}, o.tell.log())
+	if o.settings, err = o.app.settings(); err != nil {
+		return err
+	}
+	s := o.settings
+	o.log = logger(s.Log, o.tell.log())
+	o.plugins = &plugins{app: o.app, log: o.log}
+	if o.row.ID, err = repo.NewID(time.Now(), rand.Reader); err != nil {
+		return fmt.Errorf("name the operation: %w", err)
+	}
+	o.row.Operation, o.row.Started, o.row.PID, o.row.RemoraVersion = o.kind, time.Now(), os.Getpid(), thisBuild().Version
+	if o.row.Host, err = os.Hostname(); err != nil {
+		return fmt.Errorf("name this host: %w", err)
+	}
+	if err := o.remember(ctx, s.State.Dir); err != nil {
+		return err
+	}
+	o.hooks, err = hooks.Open(ctx, hooks.Config{
+		Scripts: s.Hooks.Scripts, Timeout: s.Hooks.Timeout, Config: s.Hooks.Config,
+		Self: []string{o.app.env.Self, hookHost}, Notify: o.notify, Log: o.log.Named("hooks"),
+	})
+	if err != nil {
+		return err
+	}
+	return o.startNotifies(ctx)
+}
+
+// remember takes the lock file and opens the history, where it first records the end of
+// operations that could not do so themselves.
+func (o *operation) remember(ctx context.Context, dir string) (err error) {
+	owner := state.Owner{PID: o.row.PID, Operation: o.kind, ID: o.row.ID, Host: o.row.Host, Since: o.row.Started}
+	if o.lock, err = state.Lock(dir, owner); err != nil {
+		return err
+	}
+	if o.store, err = state.Open(ctx, dir); err != nil {
+		return err
+	}
+	crashed, err := o.store.MarkCrashed(ctx)
+	for _, c := range crashed {
+		o.log.Warn("an earlier operation had crashed", "operation", c.Operation, "id", c.ID, "phase", c.Phase, "pid", c.PID)
+	}
+	return err
+}
+
+func (o *operation) startNotifies(ctx context.Context) error {
+	var all []*notifier
+	for _, c := range o.settings.Notify {
+		started, err := o.plugins.start(ctx, host.Notify, c, nil)
+		if err != nil {
+			return err
+		}
+		all = append(all, &notifier{name: c.Plugin, to: started.Notify(), log: o.log})
+	}
+	o.notifies.Store(&all)
+	return nil
+}
+
+// notify passes what a hook script sends to every notify plugin.
+func (o *operation) notify(ctx context.Context, n plug.Notice) error {
+	all := o.notifies.Load()
+	if all == nil || len(*all) == 0 {
+		return errors.New("no notify plugin is configured")
+	}
+	var errs []error
+	for _, to := range *all {
+		errs = append(errs, send(ctx, to.to, n))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *operation) gate(ctx context.Context, e run.Event) error { return o.hooks.Gate(ctx, e) }
+
+// begin writes the row of the history and the start line's facts.
+func (o *operation) begin(ctx context.Context, plan run.Plan) {
+	o.facts = append([]string{"id=" + plan.ID}, o.facts...)
+	if o.plugins != nil && len(o.plugins.names) > 0 {
+		o.row.Plugins = o.plugins.names
+		o.facts = append(o.facts, "plugins="+strings.Join(o.plugins.names, "+"))
+	}
+	o.tell.starts(" (" + strings.Join(o.facts, ", ") + ")")
+	if o.store == nil {
+		return
+	}
+	o.row.ID = plan.ID
+	if err := o.store.Begin(context.WithoutCancel(ctx), o.row); err != nil {
+		o.log.Error("the history does not know this operation", "error", err)
+	}
+}
+
+func (o *operation) readers() []run.Reader {
+	all := []run.Reader{o.tell}
+	if o.store != nil {
+		all = append(all, o.store)
+	}
+	if o.hooks != nil {
+		all = append(all, o.hooks)
+	}
+	if n := o.notifies.Load(); n != nil {
+		for _, to := range *n {
+			all = append(all, to)
+		}
+	}
+	return all
+}
+
+// close gives back what prepare and plan took, the last first. The answer has been
+// given: what fails now is logged.
+func (o *operation) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	check := func(what string, err error) {
+		if err != nil {
+			o.log.Warn(what, "error", err)
+		}
+	}
+	for i := len(o.closers) - 1; i >= 0; i-- {
+		check("close", o.closers[i]())
+	}
+	if o.hooks != nil {
+		o.hooks.Close(ctx)
+	}
+	if o.plugins != nil {
+		check("end plugins", o.plugins.close(ctx))
+	}
+	if o.store != nil {
+		check("record history", cmp.Or(o.store.Err(), o.store.Close()))
+	}
+	if o.lock != nil {
+		check("release the lock file", o.lock.Release())
+	}
+}
+
+// usage makes an error without a code one of the command line.
+func usage(err error) error { return code.Default(code.Usage, err) }

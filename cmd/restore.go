@@ -1,0 +1,60 @@
+package cmd
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/run"
+)
+
+func (a *app) restore() *cobra.Command {
+	var f flags
+	var target, id string
+	c := a.configured(&cobra.Command{
+		Use:   "restore --target DIR",
+		Short: "Restore a backup into an empty directory and make it ready to start",
+		Long: "Restore fetches a backup into DIR, lets mysqld recover it, and publishes it.\n" +
+			"It needs no MySQL account. One that was interrupted goes on when it is run again.",
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{ownSignals: "yes"},
+		RunE: func(c *cobra.Command, _ []string) error {
+			if target == "" {
+				return code.Hint(code.Usage, "remora restore --target DIR", "--target is missing")
+			}
+			return a.operate(c.Context(), "restore", f, func(ctx context.Context, o *operation) (run.Plan, error) {
+				return planRestore(ctx, o, id, target)
+			})
+		},
+	})
+	c.Flags().StringVar(&target, "target", "", "`directory` that is empty or does not exist yet")
+	c.Flags().StringVar(&id, "backup", repo.Latest, "`id` of the backup")
+	f.add(c)
+	return c
+}
+
+func planRestore(ctx context.Context, o *operation, id, target string) (run.Plan, error) {
+	s := o.settings
+	target, err := filepath.Abs(target)
+	if err != nil {
+		return run.Plan{}, usage(err)
+	}
+	o.row.Target = target
+	if id != repo.Latest {
+		o.row.BackupID = id
+	}
+	storage, err := o.plugins.storage(ctx, s)
+	if err != nil {
+		return run.Plan{}, err
+	}
+	r, err := repo.Open(ctx, storage)
+	if err != nil {
+		return run.Plan{}, err
+	}
+	o.facts = append(o.facts, "backup="+id, "target="+target)
+	return restore.New(restore.Config{ID: o.row.ID, Repo: r, BackupID: id, Target: target, Mysqld: s.MySQL.Mysqld, MysqldArgs: s.MySQL.MysqldArgs})
+}
