@@ -55,6 +55,7 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 	if err != nil {
 		return err
 	}
+	t.Progress(run.Progress{Percent: new(100)})
 	return syncpoint.At(ctx, syncpoint.FetchDone)
 }
 

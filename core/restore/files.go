@@ -66,7 +66,7 @@ func planTree(m *repo.Manifest, files []repo.File) (*tree, error) {
 			t.addDir(at, made)
 			continue
 		}
-		complete = complete || f.Path == dictionary
+		complete = complete || at == path.Join(dataName, dictionary)
 		t.addDir(path.Dir(at), made)
 		t.files[f.ID] = piece{f, at}
 	}

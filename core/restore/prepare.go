@@ -57,9 +57,9 @@ func (r *restore) prepare(ctx context.Context, t *run.Task) error {
 	return syncpoint.At(ctx, syncpoint.PrepareDone)
 }
 
+// whole is the last progress of a phase.
 func (r *restore) whole() run.Progress {
-	all := 100
-	return run.Progress{Percent: &all, LSN: r.manifest.LSN.End, TargetLSN: r.manifest.LSN.End}
+	return run.Progress{Percent: new(100), LSN: r.manifest.LSN.End, TargetLSN: r.manifest.LSN.End}
 }
 
 func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error {
@@ -118,7 +118,7 @@ func (r *restore) dropServerFiles() error {
 
 // publish makes the target a data directory.
 func (r *restore) publish(ctx context.Context, t *run.Task) error {
-	if err := syncpoint.At(ctx, syncpoint.PublishBefore); err != nil {
+	if err := at(ctx, syncpoint.PublishBefore); err != nil {
 		return err
 	}
 	if err := r.staging.publish(ctx, t.Commit); err != nil {

@@ -45,7 +45,7 @@ func (s *staging) publish(ctx context.Context, commit func()) error {
 		if name == dictionary {
 			continue
 		}
-		if err := syncpoint.At(ctx, syncpoint.PublishEntry); err != nil {
+		if err := at(ctx, syncpoint.PublishEntry); err != nil {
 			return err
 		}
 		if err := m.move(name, name); err != nil {
@@ -55,7 +55,7 @@ func (s *staging) publish(ctx context.Context, commit func()) error {
 	if err := m.sync(); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
 	}
-	if err := syncpoint.At(ctx, syncpoint.PublishRename); err != nil {
+	if err := at(ctx, syncpoint.PublishRename); err != nil {
 		return err
 	}
 	if err := m.move(hidden, dictionary); err != nil {
@@ -66,6 +66,14 @@ func (s *staging) publish(ctx context.Context, commit func()) error {
 	}
 	commit()
 	return nil
+}
+
+// at is a point where an interruption is looked for as well: nothing else here waits.
+func at(ctx context.Context, p syncpoint.Point) error {
+	if err := syncpoint.At(ctx, p); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // beginPublishing writes down what will be moved, unless an earlier run did.

@@ -1,0 +1,313 @@
+package restore
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/version"
+)
+
+func TestHolesStayHoles(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	// What is there already must not shine through the holes.
+	if _, err := f.Write(bytes.Repeat([]byte{7}, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 1<<20)
+	for at := 0; at < len(want); at += 64 << 10 {
+		want[at+5000] = 1 // the second block of sixteen
+	}
+	if n, err := (holes{f}).WriteAt(want[:512<<10], 0); n != 512<<10 || err != nil {
+		t.Fatalf("WriteAt: %d, %v", n, err)
+	}
+	if _, err := (holes{f}).WriteAt(want[512<<10:], 512<<10); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("the bytes written are not those read")
+	}
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > 128<<10 {
+		t.Errorf("space used: got %d bytes, want 65536", used)
+	}
+}
+
+func TestRedoLogOverFiles(t *testing.T) {
+	const first = 1 << 20
+	m := &repo.Manifest{ID: "20261120T221500Z-7f3a", LSN: repo.LSN{Checkpoint: first + 100, Start: first, End: first + 300<<10 + 50}}
+	m.Server.PageSize = 16 << 10
+	size := int64(300<<10 + redo.BlockSize)
+	log, err := planRedo(m, version.Version{Major: 8, Minor: 4, Patch: 8}, size, 128<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := makeDir(root, dataName, owner{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.create(root, owner{}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := log.open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	blocks := make([]byte, size)
+	for i := range blocks {
+		blocks[i] = byte(i / redo.BlockSize)
+	}
+	for at := int64(0); at < size; at += 100 * redo.BlockSize {
+		part := bytes.Clone(blocks[at:min(at+100*redo.BlockSize, size)])
+		if n, err := f.WriteAt(part, at); n != len(part) || err != nil {
+			t.Fatalf("write at %d: %d, %v", at, n, err)
+		}
+	}
+	var got []byte
+	for i := range log.layout {
+		b, err := os.ReadFile(filepath.Join(dir, dataName, redo.Dir, redo.Name(uint64(i))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := redo.ParseFileHeader(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := redo.LSN(first + len(got)); h.Start != want || h.Creator != "MySQL 8.4.8" {
+			t.Errorf("file %d: got start %d, creator %q; want %d", i, h.Start, h.Creator, want)
+		}
+		got = append(got, b[redo.HeaderSize:]...)
+	}
+	if len(log.layout) < 3 || !bytes.Equal(got[:size], blocks) {
+		t.Errorf("%d files do not hold the blocks", len(log.layout))
+	}
+	if _, err := f.WriteAt(blocks[:512], size); code.Of(err) != code.Integrity {
+		t.Errorf("write behind the end: got %v", err)
+	}
+}
+
+func TestPlanRefusesWrongRedo(t *testing.T) {
+	good := repo.LSN{Checkpoint: 8204, Start: 8192, End: 8704 + 12}
+	for name, c := range map[string]struct {
+		lsn  repo.LSN
+		size int64
+	}{
+		"short":       {good, 512},
+		"long":        {good, 1536},
+		"wrong start": {repo.LSN{Checkpoint: 8204, Start: 8704, End: good.End}, 1024},
+		"no range":    {repo.LSN{Checkpoint: 8704 + 12, Start: 8704, End: 8204}, 0},
+	} {
+		m := &repo.Manifest{LSN: c.lsn}
+		m.Server.PageSize = 16 << 10
+		if _, err := planRedo(m, version.Version{}, c.size, 0); code.Of(err) != code.Integrity {
+			t.Errorf("%s: got %v, want code 19", name, err)
+		}
+	}
+}
+
+func TestPlanTree(t *testing.T) {
+	file := func(kind repo.Kind, path string, size int64) repo.File {
+		return repo.File{ID: 1, Kind: kind, Path: path, Size: size}
+	}
+	m := &repo.Manifest{Binlog: repo.Binlog{File: "b.000007", Position: 157}}
+	good := []repo.File{
+		file(repo.KindTablespace, "mysql.ibd", 1), file(repo.KindRedo, "#innodb_redo/x", 512), file(repo.KindBinlog, "b.000007", 157),
+		file(repo.KindOther, "auto.cnf", 1), file(repo.KindOther, "#ib_16384_0.dblwr", 1), file(repo.KindTablespace, "a/b/t.ibd", 1),
+		file(repo.KindDir, "empty", 0), file(repo.KindDir, "#innodb_temp", 0),
+	}
+	for i := range good {
+		good[i].ID = repo.FileID(i + 1)
+	}
+	tree, err := planTree(m, good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tree.files) != 4 || tree.binlog != "binlog/restored.000007" {
+		t.Errorf("plan: got %d files, binlog %q", len(tree.files), tree.binlog)
+	}
+	for _, dir := range []string{"data", "data/a", "data/a/b", "data/empty", "binlog"} {
+		found := false
+		for _, have := range tree.dirs {
+			found = found || have == dir
+		}
+		if !found {
+			t.Errorf("directory %s is not made: %v", dir, tree.dirs)
+		}
+	}
+	for name, files := range map[string][]repo.File{
+		"no redo":         {good[0], good[2]},
+		"no dictionary":   {good[1], good[2]},
+		"no binlog":       good[:2],
+		"two binlogs":     append([]repo.File{good[2]}, good...),
+		"two redo logs":   append([]repo.File{good[1]}, good...),
+		"staging":         append([]repo.File{file(repo.KindOther, StagingName+"/state.json", 1)}, good...),
+		"binlog cut":      {good[0], good[1], file(repo.KindBinlog, "b.000007", 156)},
+		"binlog's name":   {good[0], good[1], file(repo.KindBinlog, "b.evil", 157)},
+		"fake dictionary": {file(repo.KindRedo, "mysql.ibd", 1), good[2]},
+	} {
+		if _, err := planTree(m, files); code.Of(err) != code.Integrity {
+			t.Errorf("%s: got %v, want code 19", name, err)
+		}
+	}
+}
+
+func TestSettingsStayInTheTarget(t *testing.T) {
+	for path, ok := range map[string]bool{
+		"":                       true,
+		"ibdata1:12M:autoextend": true,
+		"ibdata1:12M;ibdata2:1G:autoextend:max:20G": true,
+		"/etc/passwd:12M":    false,
+		"../x:12M":           false,
+		"..:12M":             false,
+		"ibdata1:12Mraw":     false,
+		"/dev/sda:20Gnewraw": false,
+		"ibdata1:12M;":       false,
+	} {
+		err := checkSettings(&repo.Server{DataFilePath: path})
+		if (err == nil) != ok {
+			t.Errorf("%q: got %v", path, err)
+		}
+	}
+}
+
+func TestBufferPool(t *testing.T) {
+	const m, g = 1 << 20, 1 << 30
+	for _, c := range []struct{ free, data, want int64 }{
+		{0, 100 * g, 256 * m}, {100 * m, 100 * g, 128 * m}, {8 * g, 100 * g, 4 * g}, {8 * g, m, 128 * m}, {500 * g, 1000 * g, 16 * g},
+	} {
+		if got := bufferPool(c.free, c.data); got != c.want {
+			t.Errorf("buffer pool for %d free and %d of data: got %d, want %d", c.free, c.data, got, c.want)
+		}
+	}
+	if n := meminfo([]byte("MemTotal: 100 kB\nMemAvailable:     42 kB\n"), "MemAvailable"); n != 42<<10 {
+		t.Errorf("MemAvailable: got %d", n)
+	}
+	if freeMemory() <= 0 {
+		t.Error("this machine's free memory is not known")
+	}
+}
+
+// A server's lock is not seen by its own process, so only the refusals are tested here;
+// a real server is in TestRefuseTargetInUse.
+func TestNoSpace(t *testing.T) {
+	r := &restore{place: place{path: t.TempDir(), exists: true}, tree: &tree{files: map[repo.FileID]piece{
+		1: {File: &repo.File{Size: 1 << 59}},
+	}}}
+	if err := r.checkSpace(); code.Of(err) != code.NoSpace {
+		t.Errorf("space for 2^59 bytes: got %v, want code 18", err)
+	}
+	r.tree.files[1].File.Size = 1
+	if err := r.checkSpace(); err != nil {
+		t.Errorf("space for one byte: got %v", err)
+	}
+}
+
+// Nothing that lies in the target is overwritten, and what was moved by an earlier run is
+// taken as done.
+func TestPublishMovesOverNothing(t *testing.T) {
+	target := t.TempDir()
+	at, err := inspect(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStaging(at, state{Format: stageFormat, Backup: "x", Stage: fetching}, owner{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, name := range []string{"mysql.ibd", "ibdata1", "d/t.ibd"} {
+		path := filepath.Join(s.dataPath(), name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("restored"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.enter(publishing, "d", "ibdata1", "mysql.ibd"); err != nil {
+		t.Fatal(err)
+	}
+	// As if a run was killed after the first move ...
+	if err := os.Rename(filepath.Join(s.dataPath(), "d"), filepath.Join(target, "d")); err != nil {
+		t.Fatal(err)
+	}
+	// ... and somebody else put a file there.
+	foreign := filepath.Join(target, "ibdata1")
+	if err := os.WriteFile(foreign, []byte("foreign"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	committed := false
+	err = s.publish(t.Context(), func() { committed = true })
+	if code.Of(err) != code.Target || committed {
+		t.Errorf("publish over a file: got %v, committed %v", err, committed)
+	}
+	if b, _ := os.ReadFile(foreign); string(b) != "foreign" {
+		t.Errorf("the file of somebody else: got %q", b)
+	}
+	if err := os.Remove(foreign); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second run has nothing left to do
+		if err := s.publish(t.Context(), func() { committed = true }); err != nil || !committed {
+			t.Fatalf("publish: %v, committed %v", err, committed)
+		}
+	}
+	for _, name := range []string{"mysql.ibd", "ibdata1", "d/t.ibd"} {
+		if b, err := os.ReadFile(filepath.Join(target, name)); string(b) != "restored" {
+			t.Errorf("%s: got %q, %v", name, b, err)
+		}
+	}
+}
+
+// A planted link does not lead a write out of the staging directory.
+func TestPlantedLinks(t *testing.T) {
+	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(outside, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := os.Symlink(outside, filepath.Join(dir, "soft")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(outside, filepath.Join(dir, "hard")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"soft", "hard", "fifo"} {
+		err := createFile(root, piece{&repo.File{Size: 1}, name}, owner{})
+		if code.Of(err) != code.Target {
+			t.Errorf("create over a %s link: got %v, want code 21", name, err)
+		}
+	}
+	if b, _ := os.ReadFile(outside); string(b) != "precious" {
+		t.Errorf("the file outside: got %q", b)
+	}
+}

@@ -1,0 +1,235 @@
+package restore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// refused runs a restore that must fail before it writes anything.
+func refused(t *testing.T, cfg restore.Config, want code.Code, text string) error {
+	t.Helper()
+	before := listing(t, cfg.Target)
+	seen, err := do(t, t.Context(), cfg)
+	checkCode(t, err, want, text)
+	if after := listing(t, cfg.Target); after != before {
+		t.Errorf("the target changed: got\n%.2000s\nwant\n%.2000s", after, before)
+	}
+	if end := seen.end(); end.Message != "Operation aborted" {
+		t.Errorf("last message: got %q, want %q", end.Message, "Operation aborted")
+	}
+	return err
+}
+
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(&b, name, info.Mode(), info.Size(), info.ModTime())
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// fakeServer is a mysqld that only tells its version.
+func fakeServer(t *testing.T, banner string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mysqld")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\necho '"+banner+"'\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestRefuseVersion(t *testing.T) {
+	f := sharedFixture(t)
+	for _, banner := range []string{
+		"/x/mysqld  Ver 8.4.3 for Linux on x86_64 (MySQL Community Server - GPL)",
+		"/x/mysqld  Ver 9.7.0 for Linux on x86_64 (MySQL Community Server - GPL)",
+		"/x/mysqld  Ver 11.8.1-MariaDB for Linux on x86_64 ()",
+	} {
+		storage := f.storage()
+		cfg := config(t, storage, filepath.Join(t.TempDir(), "new"))
+		cfg.Mysqld = fakeServer(t, banner)
+		err := refused(t, cfg, code.Version, f.manifest.Server.Version)
+		if have := strings.Fields(banner)[2]; !strings.Contains(err.Error(), have) {
+			t.Errorf("error %q does not name %s", err, have)
+		}
+		if hint := code.HintOf(err); !strings.Contains(hint, "[mysql] mysqld") {
+			t.Errorf("hint: got %q, want the setting", hint)
+		}
+		if n := storage.packed.Load(); n != 0 {
+			t.Errorf("bytes fetched before the refusal: got %d", n)
+		}
+	}
+	cfg := config(t, f.storage(), t.TempDir())
+	cfg.Mysqld = "/nonexistent/mysqld"
+	refused(t, cfg, code.Usage, "mysqld")
+}
+
+func TestRefuseTarget(t *testing.T) {
+	f := sharedFixture(t)
+	full := t.TempDir()
+	if err := os.Mkdir(filepath.Join(full, "precious"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, config(t, f.storage(), full), code.Target, "precious")
+
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, config(t, f.storage(), file), code.Target, "not a directory")
+	refused(t, config(t, f.storage(), filepath.Join(t.TempDir(), "no", "parent")), code.Target, "parent")
+
+	dangling := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink("/nonexistent", dangling); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, config(t, f.storage(), dangling), code.Target, "symbolic link")
+}
+
+func TestRefuseTargetInUse(t *testing.T) {
+	f := sharedFixture(t)
+	s := mysqldtest.Start(t)
+	_, err := do(t, t.Context(), config(t, f.storage(), s.Dir))
+	checkCode(t, err, code.Target, fmt.Sprintf("in use by process %d", s.Pid()))
+	s.Exec("CREATE DATABASE alive")
+}
+
+// A leftover of another backup, and a file that appeared in the target, are not touched.
+func TestRefuseOthersLeftover(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	if _, err := doUntil(t, cfg, syncpoint.RestoreTargetReady); err == nil {
+		t.Fatal("interrupted restore: got no error")
+	}
+	state := filepath.Join(cfg.Target, restore.StagingName, "state.json")
+	b, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(cfg.Target, "binlog.index")
+	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, cfg, code.Target, "binlog.index")
+	if err := os.Remove(foreign); err != nil {
+		t.Fatal(err)
+	}
+	other := bytes.Replace(b, []byte(f.manifest.ID), []byte("20250101T000000Z-0000"), 1)
+	if err := os.WriteFile(state, other, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = refused(t, cfg, code.Target, "20250101T000000Z-0000")
+	if hint := code.HintOf(err); !strings.Contains(hint, "--backup 20250101T000000Z-0000") {
+		t.Errorf("hint: got %q", hint)
+	}
+}
+
+func TestRefuseSecondRestore(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	second := controller(func(ctx context.Context, p syncpoint.Point) error {
+		if p != syncpoint.FetchDone {
+			return nil
+		}
+		_, err := do(t, t.Context(), cfg)
+		checkCode(t, err, code.Target, "another restore")
+		return errors.New("seen enough")
+	})
+	if _, err := do(t, syncpoint.With(t.Context(), second), cfg); err == nil || !strings.Contains(err.Error(), "seen enough") {
+		t.Errorf("first restore: got %v", err)
+	}
+}
+
+type controller func(ctx context.Context, p syncpoint.Point) error
+
+func (c controller) At(ctx context.Context, p syncpoint.Point) error { return c(ctx, p) }
+
+func TestRefuseUnknownBackup(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	cfg.BackupID = "20250101T000000Z-0000"
+	refused(t, cfg, code.Usage, cfg.BackupID)
+	for _, bad := range []restore.Config{{}, {Repo: cfg.Repo, BackupID: "x", Target: "y"}, {Repo: cfg.Repo, BackupID: repo.Latest}} {
+		if _, err := restore.New(bad); err == nil {
+			t.Errorf("New(%+v): got no error", bad)
+		}
+	}
+}
+
+// objects returns one name of each kind of object; the first pack has mostly files that
+// are left out.
+func objects(f *fixture) []string {
+	dir := "backups/" + f.manifest.ID + "/"
+	return []string{"remora.json", dir + "manifest.json", dir + "files", dir + "index-000001", dir + "pack-000002", fmt.Sprintf("%spack-%06d", dir, f.manifest.Packs.Count)}
+}
+
+// A missing or cut object is found before anything is written.
+func TestRefuseMissingObject(t *testing.T) {
+	f := sharedFixture(t)
+	for _, name := range objects(f)[2:] {
+		storage := f.storage()
+		delete(storage.objects, name)
+		refused(t, config(t, storage, filepath.Join(t.TempDir(), "new")), code.Integrity, name)
+
+		storage = f.storage()
+		b := storage.objects[name]
+		storage.objects[name] = b[:len(b)-1]
+		refused(t, config(t, storage, filepath.Join(t.TempDir(), "new")), code.Integrity, name)
+		if n := storage.packed.Load(); n != 0 {
+			t.Errorf("bytes of packs fetched: got %d", n)
+		}
+	}
+}
+
+// A flipped byte in any kind of object fails the restore and leaves nothing startable.
+func TestFlippedByte(t *testing.T) {
+	f := sharedFixture(t)
+	for _, name := range objects(f) {
+		storage := f.storage()
+		b := bytes.Clone(storage.objects[name])
+		b[len(b)/2] ^= 1
+		storage.objects[name] = b
+		r, err := repo.Open(t.Context(), storage)
+		if err != nil { // remora.json itself
+			checkCode(t, err, code.Integrity, name)
+			continue
+		}
+		cfg := config(t, f.storage(), filepath.Join(t.TempDir(), "new"))
+		cfg.Repo = r
+		if !strings.Contains(name, "pack-") {
+			refused(t, cfg, code.Integrity, name)
+			continue
+		}
+		seen, err := do(t, t.Context(), cfg)
+		checkCode(t, err, code.Integrity, name)
+		if end := seen.end(); end.Message != "Operation aborted - data might be corrupted" {
+			t.Errorf("last message: got %q", end.Message)
+		}
+		unstartable(t, cfg.Target)
+	}
+}

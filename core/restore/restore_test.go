@@ -1,0 +1,185 @@
+package restore_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/run"
+)
+
+func TestRestore(t *testing.T) {
+	f := sharedFixture(t)
+	target := filepath.Join(t.TempDir(), "new")
+	storage := f.storage()
+	seen, err := do(t, t.Context(), config(t, storage, target))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPhases(t, seen)
+	checkProgress(t, seen)
+	checkResult(t, f, seen.end(), target)
+	if got, want := storage.packed.Load(), f.manifest.Packs.Size; got > want {
+		t.Errorf("bytes of packs read: got %d, want at most %d", got, want)
+	}
+	checkFiles(t, target)
+	f.check(t, target)
+}
+
+// The restored server has the backup's GTIDs whatever its binary log is.
+func TestGTIDsSurviveAnyBinlog(t *testing.T) {
+	f := sharedFixture(t)
+	for name, arg := range map[string]string{"other": "--log-bin=other", "none": "--skip-log-bin"} {
+		t.Run(name, func(t *testing.T) {
+			target := t.TempDir()
+			if _, err := do(t, t.Context(), config(t, f.storage(), target)); err != nil {
+				t.Fatal(err)
+			}
+			f.check(t, target, mysqldtest.Args(arg))
+		})
+	}
+}
+
+func checkPhases(t *testing.T, seen *events) {
+	t.Helper()
+	var got []string
+	for _, e := range seen.list {
+		if e.Kind == run.KindPhase {
+			got = append(got, e.Phase)
+		}
+	}
+	want := []string{restore.PhaseInfo, restore.PhaseFetch, restore.PhasePrepare, restore.PhasePublish, run.PhaseCompleted}
+	if !slices.Equal(got, want) {
+		t.Errorf("phases: got %v, want %v", got, want)
+	}
+}
+
+// Each phase with progress begins without a percent; percents grow, none comes twice, and
+// the last one is 100.
+func checkProgress(t *testing.T, seen *events) {
+	t.Helper()
+	told := map[string][]*int{}
+	for _, e := range seen.list {
+		if e.Kind == run.KindProgress {
+			told[e.Phase] = append(told[e.Phase], e.Percent)
+		}
+	}
+	for _, phase := range []string{restore.PhaseFetch, restore.PhasePrepare} {
+		list := told[phase]
+		if len(list) < 2 || list[0] != nil {
+			t.Errorf("progress of %s: %d events, want the first without percent and more", phase, len(list))
+			continue
+		}
+		last := -1
+		for _, p := range list[1:] {
+			if p == nil || *p <= last {
+				t.Fatalf("progress of %s: %v after %d", phase, p, last)
+			}
+			last = *p
+		}
+		if last != 100 {
+			t.Errorf("progress of %s: ends at %d, want 100", phase, last)
+		}
+	}
+}
+
+func checkResult(t *testing.T, f *fixture, end run.Event, target string) {
+	t.Helper()
+	b, err := json.Marshal(end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		restore.Result
+		State   run.State
+		Message string
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	m := f.manifest
+	want := restore.Result{Backup: m.ID, LockMS: 12.5, Bytes: m.Totals.Plain, BinlogFile: m.Binlog.File,
+		BinlogPosition: m.Binlog.Position, GTIDExecuted: f.gtids, LSN: m.LSN.End, Target: target}
+	if got.Result != want || got.State != run.Complete || got.Message != "Restore completed" {
+		t.Errorf("end event: got %s, want %+v", b, want)
+	}
+}
+
+// checkFiles looks at what is in the target before a server starts on it.
+func checkFiles(t *testing.T, target string) {
+	t.Helper()
+	for _, name := range []string{"auto.cnf", restore.StagingName, "binlog.index", "#innodb_redo/captured"} {
+		if _, err := os.Lstat(filepath.Join(target, name)); err == nil {
+			t.Errorf("%s is in the target", name)
+		}
+	}
+	if names, _ := filepath.Glob(filepath.Join(target, "*.dblwr")); len(names) > 0 {
+		t.Errorf("doublewrite files are in the target: %v", names)
+	}
+	for name, want := range map[string]os.FileMode{"d": os.ModeDir | 0o750, "d/t.ibd": 0o640, "empty": os.ModeDir | 0o750} {
+		info, err := os.Stat(filepath.Join(target, name))
+		if err != nil {
+			t.Error(err)
+		} else if info.Mode() != want {
+			t.Errorf("mode of %s: got %v, want %v", name, info.Mode(), want)
+		}
+	}
+}
+
+// Small pages, a redo log without checksums in several files, raw extents, no binary log.
+func TestRestoreUnusual(t *testing.T) {
+	f, err := newFixture(t.Context(), []string{"--innodb-page-size=4096"}, repo.None, "--innodb-log-checksums=OFF", "--skip-log-bin", "--gtid-mode=OFF")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := t.TempDir()
+	cfg := config(t, f.storage(), target)
+	cfg.RedoFileSize = 1 << 20
+	if _, err := do(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	f.check(t, target, mysqldtest.PageSize("4096"), mysqldtest.Args("--skip-log-bin"))
+}
+
+// What belongs to the target's owner is given to the owner.
+func TestOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	f := sharedFixture(t)
+	target := t.TempDir()
+	const uid, gid = 12345, 12346
+	if err := os.Chown(target, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := do(t, t.Context(), config(t, f.storage(), target)); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.Walk(target, func(name string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		if st := info.Sys().(*syscall.Stat_t); st.Uid != uid || st.Gid != gid {
+			t.Errorf("owner of %s: got %d:%d, want %d:%d", name, st.Uid, st.Gid, uid, gid)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkCode(t *testing.T, err error, want code.Code, text string) {
+	t.Helper()
+	if code.Of(err) != want || err == nil || !strings.Contains(err.Error(), text) {
+		t.Errorf("error: got code %d, %v; want code %d and %q", code.Of(err), err, want, text)
+	}
+}

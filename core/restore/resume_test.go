@@ -1,0 +1,150 @@
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// A restore is interrupted at each point, and run again each time; the last run finishes.
+func TestInterruptEverywhere(t *testing.T) {
+	f := sharedFixture(t)
+	target := filepath.Join(t.TempDir(), "new")
+	storage := f.storage()
+	for _, p := range restorePoints() {
+		if p == syncpoint.PublishDone {
+			break
+		}
+		seen, err := doUntil(t, config(t, storage, target), p)
+		var i *run.Interrupted
+		if !errors.As(err, &i) || code.Of(err) != code.SIGINT || seen.end().State != run.Cancelled {
+			t.Fatalf("interrupted at %s: got %v, state %s", p, err, seen.end().State)
+		}
+		switch p {
+		case syncpoint.FetchDone, syncpoint.PrepareProgress, syncpoint.PrepareDone, syncpoint.PublishRename:
+			unstartable(t, target)
+		}
+		if _, err := os.Lstat(filepath.Join(target, "mysql.ibd")); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("mysql.ibd after an interruption at %s: got %v", p, err)
+		}
+	}
+	// After the last rename nothing can be interrupted any more.
+	seen, err := doUntil(t, config(t, storage, target), syncpoint.PublishDone)
+	if err != nil || seen.end().State != run.Complete {
+		t.Fatalf("interrupted after the end: got %v, state %s", err, seen.end().State)
+	}
+	checkFiles(t, target)
+	f.check(t, target)
+}
+
+// restorePoints are the points that an undisturbed restore meets.
+func restorePoints() []syncpoint.Point {
+	all := syncpoint.All()
+	for i, p := range all {
+		if p == syncpoint.RestoreStart {
+			return all[i:]
+		}
+	}
+	return nil
+}
+
+// Packs that were written by an interrupted run are not fetched again.
+func TestResumeFetch(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	if _, err := doUntil(t, cfg, syncpoint.FetchDone); err == nil {
+		t.Fatal("interrupted restore: got no error")
+	}
+	storage := f.storage()
+	seen, err := do(t, t.Context(), config(t, storage, cfg.Target))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := storage.packed.Load(); n != 0 {
+		t.Errorf("bytes fetched again: got %d, want 0", n)
+	}
+	checkProgress(t, seen)
+}
+
+// What the journal of packs does not name, or not in a whole line, is fetched again.
+func TestResumeTrustsOnlyTheJournal(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	if _, err := doUntil(t, cfg, syncpoint.FetchDone); err == nil {
+		t.Fatal("interrupted restore: got no error")
+	}
+	staging := filepath.Join(cfg.Target, restore.StagingName)
+	if err := os.WriteFile(filepath.Join(staging, "packs"), []byte("0 100\n1 1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Bytes that never reached the disk.
+	if err := os.WriteFile(filepath.Join(staging, "data", "mysql.ibd"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(staging, "data", "#innodb_redo", "#ib_redo0")); err != nil {
+		t.Fatal(err)
+	}
+	storage := f.storage()
+	if _, err := do(t, t.Context(), config(t, storage, cfg.Target)); err != nil {
+		t.Fatal(err)
+	}
+	if got, all := storage.packed.Load(), f.manifest.Packs.Size; got == 0 || got >= all {
+		t.Errorf("bytes fetched again: got %d, want some of %d", got, all)
+	}
+	f.check(t, cfg.Target)
+}
+
+// A prepare that was interrupted begins again from fetched files, and says so.
+func TestPrepareInterrupted(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	if _, err := doUntil(t, cfg, syncpoint.PrepareProgress); err == nil {
+		t.Fatal("interrupted restore: got no error")
+	}
+	storage := f.storage()
+	seen, err := do(t, t.Context(), config(t, storage, cfg.Target))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := storage.packed.Load(), f.manifest.Packs.Size; got < want/2 {
+		t.Errorf("bytes fetched again: got %d of %d", got, want)
+	}
+	warned := false
+	for _, e := range seen.list {
+		warned = warned || e.Kind == run.KindWarning && strings.Contains(e.Message, "fetched anew")
+	}
+	if !warned || seen.end().State != run.CompleteWithWarnings {
+		t.Errorf("warning of the second fetch: got %v, state %s", warned, seen.end().State)
+	}
+}
+
+// Redo that does not reach the end of the backup fails the restore with the server's words.
+func TestDamagedRedo(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	damage := controller(func(_ context.Context, p syncpoint.Point) error {
+		if p != syncpoint.PrepareSpawn {
+			return nil
+		}
+		name := filepath.Join(cfg.Target, restore.StagingName, "data", "#innodb_redo", "#ib_redo0")
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		blocks := int(f.manifest.LSN.End-f.manifest.LSN.Start) / 512
+		b[2048+512*(blocks/2)+100] ^= 1
+		return os.WriteFile(name, b, 0o600)
+	})
+	_, err := do(t, syncpoint.With(t.Context(), damage), cfg)
+	checkCode(t, err, code.Integrity, "MY-012545")
+	unstartable(t, cfg.Target)
+}
