@@ -1,0 +1,102 @@
+package fs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/remora-backup/remora/core/plug"
+)
+
+// List is plug.Storage's.
+func (s *Storage) List(ctx context.Context, prefix string) iter.Seq2[plug.Object, error] {
+	return func(yield func(plug.Object, error) bool) {
+		dir := "."
+		if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
+			if dir = prefix[:i]; !plug.ValidName(dir) {
+				return // no object's name begins so
+			}
+		}
+		w := &walk{s: s, ctx: ctx, prefix: prefix, yield: yield}
+		if err := w.dir(dir); err != nil && err != errStop {
+			yield(plug.Object{}, known(err))
+		}
+	}
+}
+
+// errStop ends a walk whose caller has seen enough.
+var errStop = errors.New("stop")
+
+type walk struct {
+	s      *Storage
+	ctx    context.Context
+	prefix string
+	yield  func(plug.Object, error) bool
+}
+
+// dir yields what is in and below dir. Byte order of names is not the order of a
+// directory: "a.b" comes before "a/b", so a directory sorts with its '/'.
+func (w *walk) dir(dir string) error {
+	d, err := w.s.root.Open(dir)
+	if err != nil {
+		return unlessGone(err)
+	}
+	entries, err := d.ReadDir(-1)
+	_ = d.Close()
+	if err != nil && err != io.EOF {
+		return unlessGone(err)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(sortKey(a), sortKey(b)) })
+	for _, e := range entries {
+		if err := context.Cause(w.ctx); err != nil {
+			return err
+		}
+		if err := w.entry(path.Join(dir, e.Name()), e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walk) entry(name string, e fs.DirEntry) error {
+	switch {
+	case !plug.ValidName(name):
+		return nil // a temporary file, or none of ours
+	case e.IsDir():
+		// A directory matters if names in it can have the prefix.
+		if below := name + "/"; strings.HasPrefix(below, w.prefix) || strings.HasPrefix(w.prefix, below) {
+			return w.dir(name)
+		}
+		return nil
+	case !e.Type().IsRegular() || !strings.HasPrefix(name, w.prefix):
+		return nil
+	}
+	info, err := w.s.root.Lstat(name)
+	if err != nil {
+		return unlessGone(err)
+	}
+	if !w.yield(plug.Object{Name: name, Size: info.Size()}, nil) {
+		return errStop
+	}
+	return nil
+}
+
+func sortKey(e fs.DirEntry) string {
+	if e.IsDir() {
+		return e.Name() + "/"
+	}
+	return e.Name()
+}
+
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,117 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const tempMark = "+"
+
+// create makes and locks a temporary file in dir, which is made too. Somebody else may
+// at the same time remove the empty directory, or take the file for a leftover before
+// it is locked: then it is done again.
+func (s *Storage) create(dir string) (*os.File, string, error) {
+	var last error
+	for range 100 {
+		if err := s.makeDirs(dir); err != nil {
+			return nil, "", err
+		}
+		temp := path.Join(dir, fmt.Sprintf("tmp%s%d-%d", tempMark, os.Getpid(), s.temps.Add(1)))
+		f, err := s.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			if last = err; errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+				continue
+			}
+			return nil, "", err
+		}
+		if last = lockNew(f); last == nil {
+			return f, temp, nil
+		}
+		_ = f.Close()
+	}
+	return nil, "", last
+}
+
+// lockNew locks a file that was just made and checks that it still has its name.
+func lockNew(f *os.File) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 0 {
+		return fs.ErrNotExist
+	}
+	return nil
+}
+
+// makeDirs makes dir durable: each new entry is synced in its parent.
+func (s *Storage) makeDirs(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	if info, err := s.root.Lstat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := s.makeDirs(path.Dir(dir)); err != nil {
+		return err
+	}
+	if err := s.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := s.syncDir(path.Dir(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (s *Storage) syncDir(dir string) error {
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// sweep removes temporary files whose writer is gone.
+func (s *Storage) sweep() error {
+	return fs.WalkDir(s.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
+			return nil // not ours, or just gone
+		case err != nil:
+			return err
+		case !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), "tmp"+tempMark):
+			return nil
+		}
+		return s.removeLeftover(name)
+	})
+}
+
+func (s *Storage) removeLeftover(name string) error {
+	f, err := s.root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil // its writer lives
+	}
+	if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

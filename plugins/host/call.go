@@ -1,0 +1,63 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/plugins/internal/wire"
+)
+
+// call makes one call that must be answered within limit: a plugin that is not able to is
+// killed, because nothing it says later could be trusted to be about this call.
+func (p *Plugin) call(ctx context.Context, what string, limit time.Duration, do func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := do(bounded)
+	if err == nil {
+		return nil
+	}
+	if bounded.Err() != nil && ctx.Err() == nil {
+		return p.hang(fmt.Sprintf("no answer to %s within %v", what, limit))
+	}
+	return p.explain(ctx, what, err)
+}
+
+// hang kills the plugin and returns the error that says so.
+func (p *Plugin) hang(why string) error {
+	p.proc.kill(why)
+	p.proc.goneSoon()
+	return p.coded(fmt.Errorf("%s %s", p.label, p.proc.end()))
+}
+
+// explain makes the error of a call or a socket what it means to the caller.
+func (p *Plugin) explain(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s %s: %w", p.label, what, context.Cause(ctx))
+	}
+	s, remote := status.FromError(err)
+	if broken := !remote || s.Code() == codes.Unavailable || s.Code() == codes.Canceled; broken && p.proc.goneSoon() {
+		return p.coded(fmt.Errorf("%s %s", p.label, p.proc.end()))
+	}
+	return p.coded(fmt.Errorf("%s: %w", p.label, wire.FromStatus(err)))
+}
+
+// coded gives err the exit code it has for the command line.
+func (p *Plugin) coded(err error) error {
+	c := code.Storage
+	switch {
+	case errors.Is(err, plug.ErrNoSpace):
+		c = code.NoSpace
+	case p.spec.Kind == Lock && errors.Is(err, plug.ErrPermission):
+		c = code.Privilege
+	case p.spec.Kind == Lock:
+		c = code.Lock
+	}
+	return code.Default(c, err)
+}
