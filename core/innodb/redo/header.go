@@ -63,7 +63,7 @@ func ParseHeader(b []byte) (Header, error) {
 		Format:  binary.BigEndian.Uint32(b),
 		UUID:    binary.BigEndian.Uint32(b[4:]),
 		Start:   LSN(binary.BigEndian.Uint64(b[8:])),
-		Creator: string(cutNUL(b[16:16+creatorSize-1])),
+		Creator: string(cutNUL(b[16 : 16+creatorSize-1])),
 		Flags:   Flags(binary.BigEndian.Uint32(b[48:])),
 	}
 	if got, want := trailer(b), checksum(b); got != want {
