@@ -2,6 +2,7 @@ package binlog
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -190,6 +191,45 @@ func TestGTIDSetContains(t *testing.T) {
 	set.AddInterval(Source{UUID: uuid}, Interval{9, 8})
 	if got, want := set.String(), u1+":1-5:8:t:2"; got != want {
 		t.Errorf("after adding nothing: %s, want %s", got, want)
+	}
+}
+
+func TestDecodeGTIDSet(t *testing.T) {
+	uuid := strings.ReplaceAll(u1, "-", "")
+	for _, c := range []struct{ name, bytes, want string }{
+		{"empty", "0000000000000000", ""},
+		{"untagged", "0100000000000000" + // sources
+			uuid + "0200000000000000" + // intervals
+			"0100000000000000" + "0600000000000000" + // 1 to 5
+			"0700000000000000" + "0800000000000000", u1 + ":1-5:7"},
+		{"tagged", "01 02 000000000001" + // sources, in the middle
+			uuid + "00" + "0100000000000000" + "0100000000000000" + "0300000000000000" +
+			uuid + "04 6162" + "0100000000000000" + "0900000000000000" + "0a00000000000000", u1 + ":1-2:ab:9"},
+		{"backwards", "0100000000000000" + uuid + "0100000000000000" + "0600000000000000" + "0100000000000000", "error"},
+		{"short", "0100000000000000" + uuid + "0100000000000000" + "0600000000000000", "error"},
+		{"many", "ffffffffffffff00" + uuid, "error"},
+		{"long", "000000000000000000", "error"},
+		{"bad tag", "01 01 000000000001" + uuid + "02 41" + "0000000000000000", "error"},
+		{"long tag", "01 01 000000000001" + uuid + "80" + strings.Repeat("61", 64) + "0000000000000000", "error"},
+	} {
+		b, err := hex.DecodeString(strings.ReplaceAll(c.bytes, " ", ""))
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		set, err := DecodeGTIDSet(b)
+		got := set.String()
+		if err != nil {
+			got = "error"
+		}
+		if got != c.want {
+			t.Errorf("%s: decode %s: %s, %v, want %s", c.name, c.bytes, got, err, c.want)
+		}
+		if err != nil {
+			continue
+		}
+		if again, err := set.AppendBinary(nil); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s: encode %s: %x, %v, want %x", c.name, set, again, err, b)
+		}
 	}
 }
 

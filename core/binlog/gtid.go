@@ -80,8 +80,8 @@ type GTIDSet struct {
 	sets map[Source][]Interval // ascending, with a gap between any two; no empty slices
 }
 
-// Add adds one transaction. It panics on nothing: a number out of range is
-// ignored, as no such transaction exists.
+// Add adds one transaction. A number out of range is ignored, as no such
+// transaction exists.
 func (s *GTIDSet) Add(g GTID) { s.AddInterval(g.Source, Interval{g.Number, g.Number}) }
 
 // AddInterval adds some transactions of one source. An interval that is empty

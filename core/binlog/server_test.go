@@ -23,6 +23,8 @@ var steps = [][]string{
 	{"SET gtid_next = 'AUTOMATIC:nightly'", "INSERT INTO b.t (v) VALUES ('tagged')", "CREATE TABLE b.u (id INT)"},
 	{"SET gtid_next = 'AUTOMATIC:a_very_long_tag_of_32_characters'", "DROP TABLE b.u"},
 	{"SET gtid_next = '" + other + ":300'", "INSERT INTO b.t (v) VALUES ('other')"},
+	{"SET original_commit_timestamp = 1700000000000000", "SET gtid_next = '" + other + ":302'", "DELETE FROM b.t WHERE id = 1"},
+	{"SET gtid_next = '" + other + ":zz:7'", "DELETE FROM b.t WHERE id = 2", "SET original_commit_timestamp = DEFAULT"},
 	{"SET gtid_next = '" + other + ":zz:9223372036854775806'", "INSERT INTO b.t (v) VALUES ('last')"},
 	{"SET gtid_next = 'AUTOMATIC'", "SET binlog_transaction_compression = ON", "INSERT INTO b.t (v) VALUES (REPEAT('z', 100000))"},
 	{"SET gtid_next = 'AUTOMATIC:nightly'", "INSERT INTO b.t (v) VALUES (REPEAT('y', 300000))"},

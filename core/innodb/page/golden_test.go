@@ -2,8 +2,10 @@ package page
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"fmt"
+	"hash/adler32"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -140,6 +142,34 @@ func TestVerifyZero(t *testing.T) {
 				t.Errorf("%s of zeros with a 1 at %d: %s, want it corrupt", size, i, got)
 			}
 			p[i] = 0
+		}
+	}
+}
+
+// TestVerifySealed: a spatial index's page keeps a number of its own where
+// other encrypted pages say what they were.
+func TestVerifySealed(t *testing.T) {
+	p := make([]byte, 4096)
+	p[offNumber+3] = 9
+	for i := range p[offFlush:offSpace] {
+		p[offFlush+i] = 0x7f
+	}
+	v := verifier(t, Plain(len(p)))
+	for typ, want := range map[Type]Outcome{TypeEncryptedRTree: Unverifiable, TypeEncrypted: BadType} {
+		p[offType+1] = byte(typ)
+		if got := v.Verify(p, 9); got != want {
+			t.Errorf("verify %s: %s, want %s", typ, got, want)
+		}
+	}
+}
+
+// TestAdler compares with the standard library's, which begins at 1.
+func TestAdler(t *testing.T) {
+	b := bytes.Repeat([]byte{0xff}, 64<<10)
+	for n := 0; n <= len(b); n += 4096 {
+		want := adler32.Checksum(b[:n])
+		if got := adler(adler(1, b[:n/3]), b[n/3:n]); got != want {
+			t.Errorf("adler of %d bytes: %08x, want %08x", n, got, want)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (n Names) Kind(name string) Kind {
 		return SystemFile
 	case slices.Contains(n.Temp, name), ext == ".ibt":
 		return TemporaryFile
-	case deep && top == "#innodb_redo", redoName.MatchString(base):
+	case path.Base(path.Dir(name)) == "#innodb_redo", redoName.MatchString(base):
 		return RedoFile
 	case ext == ".dblwr", ext == ".bdblwr":
 		return DoublewriteFile

@@ -21,7 +21,7 @@ func TestKind(t *testing.T) {
 		{UndoFile, "undo_001 undo_127 undo001 u3.ibu sub/u4.ibu /undo/undo_002"},
 		{EngineFile, "t/m.MYD t/m.MYI t/m_12.sdi t/a.ARZ t/c.CSV t/c.CSM t/g.MRG t/db.opt mysql/general_log.CSV performance_schema/x_1.sdi"},
 		{TemporaryFile, "ibtmp1 #innodb_temp/temp_1.ibt"},
-		{RedoFile, "#innodb_redo/#ib_redo17 #innodb_redo/#ib_redo18_tmp ib_logfile0"},
+		{RedoFile, "#innodb_redo/#ib_redo17 #innodb_redo/#ib_redo18_tmp /log/#innodb_redo/#ib_redo9 ib_logfile0"},
 		{DoublewriteFile, "#ib_16384_0.dblwr #ib_16384_1.bdblwr /dblwr/#ib_4096_0.dblwr"},
 		{UndoTruncation, "undo_1_trunc.log"},
 		{BinlogFile, "binlog.000001 binlog.index mysql-bin.1000000 host-relay-bin.000003 host-relay-bin-c1.index"},
