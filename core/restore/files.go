@@ -106,6 +106,17 @@ const (
 
 var binlogNumber = regexp.MustCompile(`^\.[0-9]{6,10}$`)
 
+// has reports whether a file of that name, relative to the data directory, is written.
+func (t *tree) has(name string) bool {
+	at := path.Join(dataName, name)
+	for _, f := range t.files {
+		if f.at == at {
+			return true
+		}
+	}
+	return false
+}
+
 // bytes is what will be written.
 func (t *tree) bytes() (total int64) {
 	for _, f := range t.files {

@@ -249,7 +249,7 @@ func (s *store) walk(dir string) error {
 		}
 		defer f.Close()
 		kind := repo.KindOther
-		if strings.HasSuffix(rel, ".ibd") || strings.HasPrefix(rel, "undo_") || rel == "ibdata1" {
+		if strings.HasSuffix(rel, ".ibd") || strings.HasPrefix(d.Name(), "undo_") || rel == "ibdata1" {
 			kind = repo.KindTablespace
 		}
 		// auto.cnf and doublewrite files are stored on purpose: a restore leaves them out.

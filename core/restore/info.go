@@ -3,13 +3,10 @@ package restore
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld"
-	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/core/version"
@@ -35,8 +32,8 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkSettings(&m.Server); err != nil {
-		return err
+	if n := m.Server.LowerCaseTableNames; n < 0 || n > 2 {
+		return code.New(code.Integrity, "check the settings of the backup's server: lower_case_table_names is %d", n)
 	}
 	if err := r.checkTarget(); err != nil {
 		return err
@@ -48,6 +45,9 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 		return err
 	}
 	if r.tree.log, err = planRedo(m, data, r.tree.redo.Size, r.cfg.RedoFileSize); err != nil {
+		return err
+	}
+	if r.system, err = findSystem(&m.Server, r.tree); err != nil {
 		return err
 	}
 	if r.recovered() {
@@ -83,25 +83,6 @@ func (r *restore) checkVersion(ctx context.Context) (data version.Version, err e
 		return data, code.Hint(code.Version, hint, "check the server %s: %w", r.bin, err)
 	}
 	return data, nil
-}
-
-// dataFile is one part of innodb_data_file_path: a name, not a path or a raw device.
-var dataFile = regexp.MustCompile(`^[A-Za-z0-9_.-]+:[0-9]+[KMGkmg]?(:autoextend(:max:[0-9]+[KMGkmg]?)?)?$`)
-
-// checkSettings refuses what would make the server touch files outside of the target. A
-// manifest is proven to be whole, not to be honest.
-func checkSettings(s *repo.Server) error {
-	if s.DataFilePath != "" {
-		for part := range strings.SplitSeq(s.DataFilePath, ";") {
-			if name, _, _ := strings.Cut(part, ":"); !dataFile.MatchString(part) || !filepath.IsLocal(name) {
-				return code.New(code.Integrity, "check the settings of the backup's server: innodb_data_file_path %q is not supported", s.DataFilePath)
-			}
-		}
-	}
-	if s.LowerCaseTableNames < 0 || s.LowerCaseTableNames > 2 {
-		return code.New(code.Integrity, "check the settings of the backup's server: lower_case_table_names is %d", s.LowerCaseTableNames)
-	}
-	return nil
 }
 
 func (r *restore) checkTarget() (err error) {

@@ -173,21 +173,39 @@ func TestPlanTree(t *testing.T) {
 	}
 }
 
-func TestSettingsStayInTheTarget(t *testing.T) {
-	for path, ok := range map[string]bool{
-		"":                       true,
-		"ibdata1:12M:autoextend": true,
-		"ibdata1:12M;ibdata2:1G:autoextend:max:20G": true,
-		"/etc/passwd:12M":    false,
-		"../x:12M":           false,
-		"..:12M":             false,
-		"ibdata1:12Mraw":     false,
-		"/dev/sda:20Gnewraw": false,
-		"ibdata1:12M;":       false,
+func TestFindSystem(t *testing.T) {
+	with := func(paths ...string) *tree {
+		tr := &tree{files: map[repo.FileID]piece{}}
+		for i, p := range paths {
+			tr.files[repo.FileID(i+1)] = piece{&repo.File{Kind: repo.KindTablespace, Path: p}, "data/" + p}
+		}
+		return tr
+	}
+	plain := with("ibdata1", "ibdata2", "undo_001", "undo_002")
+	for name, c := range map[string]struct {
+		s    repo.Server
+		tree *tree
+		want system
+		ok   bool
+	}{
+		"default":             {repo.Server{}, plain, system{"ibdata1:12M:autoextend", ""}, true},
+		"two files":           {repo.Server{DataFilePath: "ibdata1:12M;ibdata2:1G:autoextend:max:20G"}, plain, system{"ibdata1:12M;ibdata2:1G:autoextend:max:20G", ""}, true},
+		"home is datadir":     {repo.Server{DataFilePath: "ibdata1:12M", DataHomeDir: "/var/lib/mysql/"}, plain, system{"ibdata1:12M", ""}, true},
+		"home and undo below": {repo.Server{DataFilePath: "ibdata1:12M", DataHomeDir: "./sys/"}, with("sys/ibdata1", "u/v/undo_001"), system{"sys/ibdata1:12M", "u/v"}, true},
+		"absolute":            {s: repo.Server{DataFilePath: "/etc/passwd:12M"}, tree: plain},
+		"above":               {s: repo.Server{DataFilePath: "../x:12M"}, tree: plain},
+		"dots":                {s: repo.Server{DataFilePath: "..:12M"}, tree: plain},
+		"raw":                 {s: repo.Server{DataFilePath: "ibdata1:12Mraw"}, tree: plain},
+		"new raw":             {s: repo.Server{DataFilePath: "/dev/sda:20Gnewraw"}, tree: plain},
+		"empty part":          {s: repo.Server{DataFilePath: "ibdata1:12M;"}, tree: plain},
+		"not there":           {s: repo.Server{DataFilePath: "ibdata3:12M"}, tree: plain},
+		"home above":          {s: repo.Server{DataFilePath: "ibdata3:12M", DataHomeDir: "../.."}, tree: plain},
+		"no undo":             {tree: with("ibdata1")},
+		"undo in two":         {tree: with("ibdata1", "undo_001", "x/undo_002")},
 	} {
-		err := checkSettings(&repo.Server{DataFilePath: path})
-		if (err == nil) != ok {
-			t.Errorf("%q: got %v", path, err)
+		got, err := findSystem(&c.s, c.tree)
+		if (err == nil) != c.ok || got != c.want || err != nil && code.Of(err) != code.Integrity {
+			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, c.want)
 		}
 	}
 }

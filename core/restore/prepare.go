@@ -78,7 +78,7 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 	done, err := mysqld.Recover(ctx, mysqld.RecoverOptions{
 		Bin: r.bin, Args: r.cfg.MysqldArgs, DataDir: r.staging.dataPath(),
 		StartLSN: lsn.Checkpoint, EndLSN: lsn.End,
-		PageSize: s.PageSize, DataFilePath: s.DataFilePath, LowerCaseTableNames: s.LowerCaseTableNames,
+		PageSize: s.PageSize, DataFilePath: r.system.dataFilePath, UndoDir: r.system.undoDir, LowerCaseTableNames: s.LowerCaseTableNames,
 		BufferPool: pool, LogBin: logBin,
 		OnProgress: func(p mysqld.Progress) {
 			t.Progress(run.Progress{Percent: p.Percent, LSN: p.LSN, TargetLSN: p.TargetLSN, ETA: p.ETA})

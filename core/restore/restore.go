@@ -76,6 +76,7 @@ type restore struct {
 	bin      string // the mysqld
 	reader   *repo.Reader
 	tree     *tree
+	system   system
 
 	staging *staging // open from restoring_basebackup on
 	journal *journal // of the fetch

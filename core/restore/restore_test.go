@@ -134,9 +134,10 @@ func checkFiles(t *testing.T, target string) {
 	}
 }
 
-// Small pages, a redo log without checksums in several files, raw extents, no binary log.
+// Small pages, a redo log without checksums in several files, undo tablespaces in a
+// directory of their own, raw extents, no binary log.
 func TestRestoreUnusual(t *testing.T) {
-	f, err := newFixture(t.Context(), []string{"--innodb-page-size=4096"}, repo.None, "--innodb-log-checksums=OFF", "--skip-log-bin", "--gtid-mode=OFF")
+	f, err := newFixture(t.Context(), []string{"--innodb-page-size=4096", "--innodb-undo-directory=undo"}, repo.None, "--innodb-log-checksums=OFF", "--skip-log-bin", "--gtid-mode=OFF")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func TestRestoreUnusual(t *testing.T) {
 	if _, err := do(t, t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	f.check(t, target, mysqldtest.PageSize("4096"), mysqldtest.Args("--skip-log-bin"))
+	f.check(t, target, mysqldtest.InitArgs("--innodb-page-size=4096", "--innodb-undo-directory=undo"), mysqldtest.Args("--skip-log-bin"))
 }
 
 // What belongs to the target's owner is given to the owner.
