@@ -53,6 +53,7 @@ func TestServer(t *testing.T) {
 		{65536, []string{"crc32"}},
 	} {
 		t.Run(fmt.Sprint(c.logical), func(t *testing.T) {
+			t.Parallel() // the servers wait for the disk most of the time
 			s := mysqldtest.Start(t, mysqldtest.PageSize(fmt.Sprint(c.logical)))
 			s.Exec("CREATE DATABASE p", "USE p", seed, "INSERT INTO seed (a, b) VALUES (UUID(), REPEAT(UUID(), 20))")
 			for range 10 {
