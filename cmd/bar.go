@@ -35,7 +35,7 @@ func newBar(out io.Writer, meter *run.Meter) *bar {
 	if s, ok := out.(*steadfast); ok {
 		target = s.w // the library asks the terminal itself for its width
 	}
-	b.pool = mpb.New(mpb.WithOutput(target), mpb.WithWidth(32), mpb.WithRefreshRate(refresh))
+	b.pool = mpb.New(mpb.WithOutput(target), mpb.WithWidth(32), mpb.WithRefreshRate(refresh), mpb.WithAutoRefresh())
 	b.one = b.pool.New(100, mpb.BarStyle().Rbound("]").Lbound("["), mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return b.name() })),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return b.numbers() })))

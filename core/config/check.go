@@ -28,7 +28,7 @@ func (d *decoder) check(s *Settings) error {
 	rules := []rule{
 		{keys{"mysql", "host"}, m.Host != "" && m.Socket != "", "keep one of them", "[mysql] has both socket and host"},
 		{keys{"mysql", "port"}, m.Port < 1 || m.Port > 65535, "", "[mysql] port: want 1 to 65535"},
-		oneOf("mysql", "tls", m.TLS, "off", "preferred", "skip-verify", "verify"),
+		oneOf("mysql", "tls", m.TLS, "off", "skip-verify", "verify"),
 		absolute("mysql", "socket", m.Socket),
 		absolute("mysql", "mysqld", m.Mysqld),
 		absolute("mysql", "password_file", m.PasswordFile),

@@ -112,7 +112,7 @@ func TestParseNamesThePlaceOfAnError(t *testing.T) {
 		{"digest of a wrong length", "[storage]\nplugin = \"/fs\"\nsha256 = \"ab\"", "f.toml:3: [storage] sha256: want 64 hex digits", "sha256sum /fs"},
 		{"digest of a built-in", "[storage]\nplugin = \"fs\"\nsha256 = \"" + strings.Repeat("0", 64) + "\"", "f.toml:3: [storage] sha256 is for plugins named by their path", ""},
 		{"mtls", "[storage]\nplugin = \"fs\"\nmtls = \"no\"", `f.toml:3: [storage] mtls: want one of auto, off, have "no"`, ""},
-		{"tls", "[mysql]\ntls = \"true\"" + storage, `f.toml:2: [mysql] tls: want one of off, preferred, skip-verify, verify, have "true"`, ""},
+		{"tls", "[mysql]\ntls = \"true\"" + storage, `f.toml:2: [mysql] tls: want one of off, skip-verify, verify, have "true"`, ""},
 		{"compression", "[backup]\ncompression = \"gzip\"" + storage, `f.toml:2: [backup] compression: want one of zstd, none, have "gzip"`, ""},
 		{"log level", "[log]\nlevel = \"loud\"" + storage, `f.toml:2: [log] level: want one of trace, debug, info, warn, error, off, have "loud"`, ""},
 	} {

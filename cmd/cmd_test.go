@@ -1,0 +1,316 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/state"
+	"github.com/remora-backup/remora/plugins/fs"
+)
+
+// TestMain lets the test binary be the remora that serves built-in plugins and hooks.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "plugin" || os.Args[1] == hookHost) {
+		os.Exit(Main(context.Background(), Env{Args: os.Args[1:], Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
+	os.Exit(m.Run())
+}
+
+// buffer may be written while it is read.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// home is a directory with a configuration whose storage is below it.
+type home struct {
+	dir, config string
+	out, err    *buffer
+	signals     chan os.Signal
+	defaulted   chan os.Signal
+}
+
+func newHome(t *testing.T, more string) *home {
+	t.Helper()
+	h := &home{dir: t.TempDir(), signals: make(chan os.Signal, 3), defaulted: make(chan os.Signal, 3)}
+	h.config = filepath.Join(h.dir, "remora.toml")
+	text := "[state]\ndir = \"" + h.dir + "/state\"\n[storage]\nplugin = \"fs\"\n[storage.config]\npath = \"" + h.dir + "/repo\"\n" + more
+	if err := os.WriteFile(h.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *home) env(t *testing.T, args ...string) Env {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.out, h.err = new(buffer), new(buffer)
+	getenv := func(name string) string {
+		if name == "REMORA_CONFIG" {
+			return h.config
+		}
+		return ""
+	}
+	return Env{Args: args, Self: self, Getenv: getenv, Stdin: strings.NewReader(""), Stdout: h.out, Stderr: h.err,
+		Signals: h.signals, Default: func(s os.Signal) { h.defaulted <- s }}
+}
+
+func (h *home) run(t *testing.T, args ...string) int {
+	t.Helper()
+	return Main(t.Context(), h.env(t, args...))
+}
+
+// backup stores a backup of one small file and returns its id.
+func (h *home) backup(t *testing.T) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(h.dir, "repo"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	storage, err := fs.Open(fs.Config{Path: filepath.Join(h.dir, "repo")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := repo.Open(t.Context(), storage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id = "20261120T221500Z-7f3a"
+	b, err := r.NewBackup(t.Context(), id, repo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := b.Packer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := bytes.Repeat([]byte("abcdefgh"), 2048)
+	file := b.NewFile()
+	if err := p.Extent(t.Context(), repo.Extent{File: file}, data); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Keep(repo.File{ID: file, Kind: repo.KindOther, Path: "a", Size: int64(len(data))}); err != nil {
+		t.Fatal(err)
+	}
+	m := repo.Manifest{Server: repo.Server{UUID: "u-u", Version: "9.7.4"}, Binlog: repo.Binlog{File: "b.000007", Position: 157},
+		LSN: repo.LSN{Checkpoint: 5, End: 99}, Lock: repo.Lock{Held: 12.5}, Databases: []string{"d"}, Phases: []repo.Phase{{Name: "locking", Seconds: 0.5}}}
+	if _, err := b.Seal(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (h *home) history(t *testing.T) []state.Operation {
+	t.Helper()
+	s, err := state.Open(t.Context(), filepath.Join(h.dir, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	all, err := s.History(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestMisuseIsTen(t *testing.T) {
+	for _, c := range []struct {
+		name, config string
+		args         []string
+		want         []string // in stderr
+	}{
+		{"unknown command", "", []string{"bakcup"}, []string{"error: unknown command \"bakcup\"", "\nhint: did you mean: remora backup\n"}},
+		{"unknown flag", "", []string{"list", "--jsno"}, []string{"error: unknown flag: --jsno\n", "hint: "}},
+		{"too many arguments", "", []string{"list", "x"}, []string{"error: "}},
+		{"restore without target", "", []string{"restore"}, []string{"error: --target is missing\n", "hint: "}},
+		{"unknown plugin command", "", []string{"plugin", "lsit"}, []string{"error: "}},
+		{"unknown key", "[mysql]\nsokcet = \"/x\"\n", []string{"list"}, []string{`remora.toml:8: unknown key [mysql] sokcet, did you mean "socket"?`}},
+		{"unknown key in a run", "[mysql]\nsokcet = \"/x\"\n", []string{"backup"}, []string{`remora.toml:8: unknown key [mysql] sokcet`}},
+		{"no such file", "", []string{"list", "--config", "/no/such"}, []string{"error: read configuration: open /no/such", "hint: "}},
+		{"no such backup", "", []string{"show", "20261120T221500Z-7f3a"}, []string{"error: "}},
+		{"no backup at all", "", []string{"show", "latest"}, []string{"error: "}},
+		{"hook with a syntax error", "[hooks]\nscripts = [\"CONFIG\"]\n", []string{"backup"}, []string{"remora.toml:1:"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHome(t, "")
+			text, err := os.ReadFile(h.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(h.config, append(text, strings.ReplaceAll(c.config, "CONFIG", h.config)...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := h.run(t, c.args...); got != 10 {
+				t.Errorf("exit code: got %d, want 10", got)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(h.err.String(), want) {
+					t.Errorf("stderr: got %q, want %q in it", h.err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpListsExitCodes(t *testing.T) {
+	for _, command := range []string{"", "backup", "restore", "list", "show", "verify", "history"} {
+		h := newHome(t, "")
+		args := []string{"--help"}
+		if command != "" {
+			args = []string{command, "--help"}
+		}
+		if got := h.run(t, args...); got != 0 || !strings.Contains(h.out.String(), "14  backup lock not obtained or lost") {
+			t.Errorf("%q: got code %d and %q, want the exit codes", command, got, h.out)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	h := newHome(t, "")
+	if got := h.run(t, "version", "--json"); got != 0 {
+		t.Fatalf("got code %d, %s", got, h.err)
+	}
+	var b build
+	if err := json.Unmarshal([]byte(h.out.String()), &b); err != nil || b.Go == "" || b.Version == "" {
+		t.Errorf("got %q (%v), want version and go", h.out, err)
+	}
+}
+
+func TestEmptyRepository(t *testing.T) {
+	h := newHome(t, "")
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"list", "ID  STATE  SERVER  DATA  STORED  TOOK  LOCKED  POSITION\n"},
+		{"list --json", ""}, {"verify", ""}, {"history", ""}, {"history --json", ""},
+	} {
+		if got := h.run(t, strings.Fields(c.args)...); got != 0 || h.out.String() != c.want {
+			t.Errorf("%s: got code %d and %q, want 0 and %q", c.args, got, h.out, c.want)
+		}
+	}
+}
+
+func TestListShowVerifyABackup(t *testing.T) {
+	h := newHome(t, "")
+	id := h.backup(t)
+	for _, c := range []struct {
+		args string
+		want []string
+	}{
+		{"list", []string{id, "complete", "9.7.4", "16 KiB", "12.5 ms", "b.000007:157"}},
+		{"list --json", []string{`{"id":"` + id + `"`, `"bytes":16384`, `"lsn":99`}},
+		{"show " + id, []string{"u-u", "from checkpoint 5 to LSN 99", "locking 500ms"}},
+		{"show latest --json", []string{`"id":"` + id + `"`, `"lock_ms":12.5`}},
+		{"verify", []string{id, "sound"}},
+		{"verify latest --json", []string{`"state":"sound"`}},
+	} {
+		if got := h.run(t, strings.Fields(c.args)...); got != 0 {
+			t.Errorf("%s: got code %d: %s", c.args, got, h.err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(h.out.String(), want) {
+				t.Errorf("%s: got %q, want %q in it", c.args, h.out, want)
+			}
+		}
+	}
+}
+
+func TestVerifyFindsAFlippedByte(t *testing.T) {
+	h := newHome(t, "")
+	id := h.backup(t)
+	pack := filepath.Join(h.dir, "repo", "backups", id, "pack-000001")
+	bytes, err := os.ReadFile(pack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes[len(bytes)/2] ^= 1
+	if err := os.WriteFile(pack, bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.run(t, "verify"); got != int(code.Integrity) || !strings.Contains(h.out.String(), "damaged") {
+		t.Errorf("got code %d, %q, want 19 and a damaged backup", got, h.out)
+	}
+}
+
+func TestARunThatCannotBeginIsToldAndRemembered(t *testing.T) {
+	h := newHome(t, "")
+	target := filepath.Join(h.dir, "new")
+	if got := h.run(t, "restore", "--target", target, "--json"); got != 10 {
+		t.Fatalf("got code %d, want 10: %s", got, h.err)
+	}
+	lines := strings.Split(strings.TrimSpace(h.out.String()), "\n")
+	var end struct{ Event, Operation, State, Error, ID string }
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &end); err != nil || end.Event != "end" || end.Operation != "restore" || end.State != "error" {
+		t.Errorf("last line: got %q (%v), want the end of a failed restore", lines[len(lines)-1], err)
+	}
+	all := h.history(t)
+	if len(all) != 1 || all[0].ID != end.ID || all[0].State != "error" || all[0].Target != target || all[0].Error != end.Error || all[0].Code != 10 {
+		t.Errorf("history: got %+v, want that restore", all)
+	}
+	if h.run(t, "history"); !strings.Contains(h.out.String(), end.Error) {
+		t.Errorf("history: got %q, want the error in it", h.out)
+	}
+	if h.run(t, "show", end.ID); !strings.Contains(h.out.String(), "restore: error") {
+		t.Errorf("show: got %q, want the operation", h.out)
+	}
+}
+
+func TestSecondOperationIsBusy(t *testing.T) {
+	h := newHome(t, "")
+	lock, err := state.Lock(filepath.Join(h.dir, "state"), state.Owner{PID: 42, Operation: "backup", ID: "b1", Host: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	if got := h.run(t, "restore", "--target", filepath.Join(h.dir, "new")); got != 11 || !strings.Contains(h.err.String(), "pid 42 on h") {
+		t.Errorf("got code %d, %q, want 11 and the owner", got, h.err)
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, "state", "remora.db")); !os.IsNotExist(err) {
+		t.Errorf("got %v, want no history of an operation that never ran", err)
+	}
+}
+
+func TestAnEarlierCrashIsRecorded(t *testing.T) {
+	h := newHome(t, "")
+	s, err := state.Open(t.Context(), filepath.Join(h.dir, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Begin(t.Context(), state.Operation{ID: "b0", Operation: "backup", PID: 42}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	h.run(t, "restore", "--target", filepath.Join(h.dir, "new"))
+	all := h.history(t)
+	if i := slices.IndexFunc(all, func(o state.Operation) bool { return o.ID == "b0" }); i < 0 || all[i].State != "crashed" {
+		t.Errorf("got %+v, want b0 crashed", all)
+	}
+	if !strings.Contains(h.err.String(), "b0") {
+		t.Errorf("stderr: got %q, want the crash in it", h.err)
+	}
+}
