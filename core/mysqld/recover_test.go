@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld"
@@ -25,7 +26,8 @@ func TestRecover(t *testing.T) {
 	options := func(dir string) mysqld.RecoverOptions {
 		return mysqld.RecoverOptions{
 			Bin: mysqldtest.Binary(t), DataDir: dir, EndLSN: end,
-			LowerCaseTableNames: 0, BufferPool: 5 << 20, LogBin: "binlog",
+			LowerCaseTableNames: 0, BufferPool: 5 << 20, LogBin: "binlog", RedoBytes: 64 << 20,
+			Args: []string{"--innodb-flush-method=nosync"},
 		}
 	}
 
@@ -110,6 +112,21 @@ func TestRecover(t *testing.T) {
 	})
 }
 
+// Some servers repeat this message for ever: the first one ends them.
+func TestRecoverEndsAFlood(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	flood := filepath.Join(t.TempDir(), "mysqld")
+	write(t, flood, "#!/bin/bash\nwhile :; do echo '"+note("MY-012519", "CORRUPT LOG RECORD FOUND")+"'; done\n", 0o755)
+	r, err := mysqld.Recover(ctx, mysqld.RecoverOptions{Bin: flood, DataDir: t.TempDir(), EndLSN: 10_000})
+	if code.Of(err) != code.Integrity || !strings.Contains(err.Error(), "CORRUPT LOG RECORD") {
+		t.Errorf("got %v (code %d), want code %d", err, code.Of(err), code.Integrity)
+	}
+	if len(r.Errors) > 10 {
+		t.Errorf("kept %d lines, want at most 10", len(r.Errors))
+	}
+}
+
 // crash returns the data of a server that was killed with redo to apply and a transaction open.
 func crash(t *testing.T) string {
 	t.Helper()
@@ -137,6 +154,7 @@ func redoEnd(t *testing.T, crashed string) uint64 {
 	t.Helper()
 	r, err := mysqld.Recover(t.Context(), mysqld.RecoverOptions{
 		Bin: mysqldtest.Binary(t), DataDir: copyOf(t, crashed), EndLSN: 1 << 60, LogBin: "binlog",
+		RedoBytes: 64 << 20, Args: []string{"--innodb-flush-method=nosync"},
 	})
 	if err == nil || r.ScannedLSN == 0 {
 		t.Fatalf("recover up to an LSN that is not there: got %+v, %v", r, err)
