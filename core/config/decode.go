@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/remora-backup/remora/core/nearest"
 )
 
 // keys is the way to a value: table names, keys, and the positions within arrays of
@@ -50,7 +52,7 @@ func (d *decoder) table(at keys, tree map[string]any, into any) error {
 func (d *decoder) unknown(at keys, known []string) error {
 	key := at[len(at)-1]
 	hint := "known here: " + strings.Join(known, ", ")
-	if near := nearest(key, known); near != "" {
+	if near := nearest.Word(key, known); near != "" {
 		return d.errorf(at, hint, "unknown key %v, did you mean %q?", at, near)
 	}
 	return d.errorf(at, hint, "unknown key %v", at)

@@ -91,35 +91,3 @@ func common(a, b keys) int {
 	}
 	return n
 }
-
-// nearest returns the known key that is at most a third of the letters away, or "".
-func nearest(key string, known []string) string {
-	best, least := "", max(len(key)/3, 1)+1
-	for _, k := range known {
-		if d := distance(key, k); d < least {
-			best, least = k, d
-		}
-	}
-	return best
-}
-
-// distance is the number of single-letter edits between a and b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(row[j]+1, diagonal+1, change)
-		}
-	}
-	return row[len(b)]
-}
