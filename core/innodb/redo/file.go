@@ -1,7 +1,6 @@
 package redo
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -42,54 +41,6 @@ func (f FileHeader) Append(b []byte) []byte {
 
 // Checkpoint returns the newer checkpoint of this file, 0 if it holds none.
 func (f FileHeader) Checkpoint() LSN { return max(f.Checkpoints[0], f.Checkpoints[1]) }
-
-// Encryption says with which key the blocks of a redo log are encrypted.
-//
-//	| magic "lCC" 3 | master key id 4 | server uuid 36 | key 32 and iv 32, encrypted | CRC-32C of both in plain 4 |
-//
-// It lies 48 bytes into its block, which has no checksum. Source: Log_files_header encryption, os0enc.h.
-type Encryption struct {
-	Present    bool     // the redo log is, or was, encrypted
-	Magic      [3]byte  // the version of this layout
-	MasterKey  uint32   // number of the master key in the keyring
-	ServerUUID string   // the other half of the master key's name
-	Wrapped    [64]byte // key and iv, AES-256-ECB encrypted with the master key
-	Checksum   uint32   // CRC-32C of the plain key and iv
-}
-
-const (
-	encryptionOffset   = 48
-	encryptionUUIDSize = 36
-)
-
-func parseEncryption(block []byte) Encryption {
-	b := block[encryptionOffset:]
-	if b[0] == 0 && b[1] == 0 && b[2] == 0 {
-		return Encryption{}
-	}
-	e := Encryption{
-		Present:    true,
-		Magic:      [3]byte(b),
-		MasterKey:  binary.BigEndian.Uint32(b[3:]),
-		ServerUUID: string(cutNUL(b[7 : 7+encryptionUUIDSize])),
-		Wrapped:    [64]byte(b[43:]),
-		Checksum:   binary.BigEndian.Uint32(b[107:]),
-	}
-	return e
-}
-
-func (e Encryption) append(b []byte) []byte {
-	var block [BlockSize]byte
-	if e.Present {
-		p := block[encryptionOffset:]
-		copy(p, e.Magic[:])
-		binary.BigEndian.PutUint32(p[3:], e.MasterKey)
-		copy(p[7:7+encryptionUUIDSize], e.ServerUUID)
-		copy(p[43:], e.Wrapped[:])
-		binary.BigEndian.PutUint32(p[107:], e.Checksum)
-	}
-	return append(b, block[:]...)
-}
 
 // Dir is the directory of redo files, below innodb_log_group_home_dir or the data directory.
 const Dir = "#innodb_redo"
