@@ -189,7 +189,7 @@ func TestEndlessLoopsC21(t *testing.T) {
 		"top level": `local loop = e.phase == "x" while loop or true do end`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, j := with(t, hooks.Config{Timeout: 200 * time.Millisecond}, "function on_phase(e)\n"+body+"\nend")
+			h, j := with(t, hooks.Config{Timeout: 500 * time.Millisecond}, "function on_phase(e)\n"+body+"\nend")
 			h.Event(t.Context(), start("1"))
 			h.Event(t.Context(), entered(2, "x"))
 			mention(t, j, "hook failed", "s.lua:2: ", "took too long")
@@ -200,7 +200,7 @@ func TestEndlessLoopsC21(t *testing.T) {
 // A pattern cannot be interrupted from inside: its process is killed, and the next call
 // finds a new one.
 func TestPathologicalPatternC22(t *testing.T) {
-	h, j := with(t, hooks.Config{Timeout: 100 * time.Millisecond}, `
+	h, j := with(t, hooks.Config{Timeout: 500 * time.Millisecond}, `
 function on_phase(e)
   if e.phase == "bad" then string.find(string.rep("a", 35), string.rep("a?", 35) .. string.rep(".-", 10) .. "b") end
   log.info("alive in " .. e.phase)
@@ -214,7 +214,7 @@ end`)
 
 // After three killed calls the script is left out, once said, and gates of it refuse.
 func TestScriptIsLeftOutC22(t *testing.T) {
-	h, j := with(t, hooks.Config{Timeout: 50 * time.Millisecond}, `
+	h, j := with(t, hooks.Config{Timeout: 300 * time.Millisecond}, `
 function on_phase(e) while true do end end
 function before_phase(e) end`)
 	h.Event(t.Context(), start("1"))
@@ -338,7 +338,7 @@ func TestBadScriptsAreRefusedC24(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h, err := hooks.Open(t.Context(), hooks.Config{Scripts: []string{write(t, "s.lua", tt.text)}, Self: self(t), Timeout: 200 * time.Millisecond})
+			h, err := hooks.Open(t.Context(), hooks.Config{Scripts: []string{write(t, "s.lua", tt.text)}, Self: self(t), Timeout: time.Second})
 			if err == nil {
 				h.Close(t.Context())
 			}

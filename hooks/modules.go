@@ -3,6 +3,7 @@ package hooks
 import (
 	"strings"
 	"time"
+	_ "time/tzdata" // time.date knows its zones where the system has none
 
 	lua "github.com/yuin/gopher-lua"
 )
