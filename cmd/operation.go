@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ type operation struct {
 	meter    *run.Meter
 	row      state.Operation // what the history gets to know before the run
 	facts    []string        // for the start line
+	begun    chan struct{}   // closed when all above is known
+	last     atomic.Int64    // Seq of the last event
+	keepers  []run.Reader    // display and history, which must get an end
 
 	lock     *state.LockFile
 	store    *state.Store
@@ -58,7 +62,7 @@ type flags struct {
 
 // operate carries out the operation and returns its one answer, which has been told.
 func (a *app) operate(ctx context.Context, kind string, f flags, plan func(context.Context, *operation) (run.Plan, error)) error {
-	o := &operation{app: a, kind: kind, plan: plan, meter: new(run.Meter)}
+	o := &operation{app: a, kind: kind, plan: plan, meter: new(run.Meter), begun: make(chan struct{})}
 	o.tell = a.display(f.asJSON, o.meter)
 	ctx, s := a.watchSignals(ctx, o.tell.interrupted)
 	defer s.stop()
@@ -73,8 +77,7 @@ func (a *app) operate(ctx context.Context, kind string, f flags, plan func(conte
 	case err := <-answer:
 		return told(err)
 	case <-time.After(leaveWithin):
-		// Plugins and children end by themselves when this process does.
-		return told(interruption(ctx, ctx.Err()))
+		return told(o.leave(ctx))
 	}
 }
 
@@ -197,20 +200,20 @@ func (o *operation) begin(ctx context.Context, plan run.Plan) {
 		o.facts = append(o.facts, "plugins="+strings.Join(o.plugins.names, "+"))
 	}
 	o.tell.starts(" (" + strings.Join(o.facts, ", ") + ")")
+	o.row.ID = plan.ID
+	defer close(o.begun)
+	o.keepers = []run.Reader{&once{to: o.tell}}
 	if o.store == nil {
 		return
 	}
-	o.row.ID = plan.ID
+	o.keepers = append(o.keepers, &once{to: o.store})
 	if err := o.store.Begin(context.WithoutCancel(ctx), o.row); err != nil {
 		o.log.Error("the history does not know this operation", "error", err)
 	}
 }
 
 func (o *operation) readers() []run.Reader {
-	all := []run.Reader{o.tell}
-	if o.store != nil {
-		all = append(all, o.store)
-	}
+	all := append(slices.Clone(o.keepers), run.ReaderFunc(func(_ context.Context, e run.Event) { o.last.Store(e.Seq) }))
 	if o.hooks != nil {
 		all = append(all, o.hooks)
 	}

@@ -156,6 +156,36 @@ func TestSecondSignalLeavesTheCleanUpAndTheThirdIsTheDefault(t *testing.T) {
 	}
 }
 
+// A clean-up that listens to nobody is left behind, and the answer is given without it.
+func TestSecondSignalNeedsNoCleanUp(t *testing.T) {
+	h := newHome(t, "")
+	stuck, gone := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(stuck); <-gone })
+	work := func(ctx context.Context, _ *run.Task) error { h.press(syscall.SIGINT); <-ctx.Done(); return ctx.Err() }
+	err := h.operate(t, flags{asJSON: true}, work, func(ctx context.Context, task *run.Task, _ error) error {
+		defer close(gone)
+		for ctx.Err() == nil {
+			select {
+			case h.signals <- syscall.SIGINT:
+			case <-ctx.Done():
+			}
+		}
+		<-stuck
+		return nil
+	})
+	if code.Of(err) != code.SIGINT {
+		t.Errorf("got %v (code %d), want 130", err, code.Of(err))
+	}
+	lines := strings.Split(strings.TrimSpace(h.out.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.Contains(last, `"event":"end"`) || !strings.Contains(last, `"state":"cancelled"`) {
+		t.Errorf("last line: got %s, want the end of a cancelled run", last)
+	}
+	all := h.history(t)
+	if len(all) != 1 || all[0].State != run.Cancelled || all[0].Ended.IsZero() {
+		t.Errorf("got %+v, want the cancelled run in the history", all)
+	}
+}
+
 func TestAClosedPipeDoesNotEndARun(t *testing.T) {
 	h := newHome(t, "")
 	reader, writer, err := os.Pipe()

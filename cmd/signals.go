@@ -17,8 +17,9 @@ import (
 // A key that bounces, or a terminal and a supervisor that both send, count as one.
 const debounce = 20 * time.Millisecond
 
-// leaveWithin is how long the process still takes after a second signal.
-const leaveWithin = time.Second
+// leaveWithin is how long a clean-up may go on after a second signal, and again how long
+// telling so may take.
+const leaveWithin = 450 * time.Millisecond
 
 // signals turns the signals of a run into its interruption:
 //
