@@ -10,7 +10,7 @@ import (
 	"github.com/remora-backup/remora/core/innodb/redo"
 )
 
-// log is the redo log of a server at rest: its files in order.
+// redoLog is the redo log of a server at rest: its files in order.
 type redoLog struct {
 	files      []redoFile
 	checkpoint redo.LSN
@@ -48,25 +48,31 @@ func readLog(t testing.TB, dir string) redoLog {
 	return l
 }
 
-// each calls f for every block from the one that holds from on, until the log's end.
+// each calls f for every block from the one that holds from on, until the log's end, and returns what is there instead of a block.
 func (l redoLog) each(from redo.LSN, sums redo.Checksums, f func(redo.Block)) redo.State {
+	end := redo.NotYetWritten
+	l.eachRaw(from, func(at redo.LSN, raw []byte) bool {
+		b, state := redo.ParseBlock(raw, at, sums)
+		if state != redo.Good {
+			end = state
+			return false
+		}
+		f(b)
+		return b.Full()
+	})
+	return end
+}
+
+// eachRaw calls f for the bytes of every block from the one that holds from on, as long as f returns true.
+func (l redoLog) eachRaw(from redo.LSN, f func(at redo.LSN, block []byte) bool) {
 	for _, file := range l.files {
 		for i := 0; i+redo.BlockSize <= len(file.blocks); i += redo.BlockSize {
 			at := file.Start + redo.LSN(i)
-			if at < from.BlockStart() {
-				continue
-			}
-			b, state := redo.ParseBlock(file.blocks[i:], at, sums)
-			if state != redo.Good {
-				return state
-			}
-			f(b)
-			if !b.Full() {
-				return redo.NotYetWritten
+			if at >= from.BlockStart() && !f(at, file.blocks[i:i+redo.BlockSize]) {
+				return
 			}
 		}
 	}
-	return redo.NotYetWritten
 }
 
 // start is the first position of data in the oldest file: earlier than any checkpoint.
