@@ -186,22 +186,20 @@ func TestSecondSignalNeedsNoCleanUp(t *testing.T) {
 	}
 }
 
-func TestAClosedPipeDoesNotEndARun(t *testing.T) {
+// refuse is a stream whose reader has gone.
+type refuse struct{}
+
+func (refuse) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestAReaderThatGoesAwayChangesNoAnswer(t *testing.T) {
 	h := newHome(t, "")
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer writer.Close()
-	reader.Close()
-	env := h.env(t)
-	env.Stdout = &steadfast{w: writer}
-	a := &app{env: env}
-	err = a.operate(t.Context(), "backup", flags{asJSON: true}, func(ctx context.Context, o *operation) (run.Plan, error) {
-		return run.Plan{Operation: "backup", ID: o.row.ID}, nil
-	})
-	if err != nil {
-		t.Errorf("got %v, want no error", err)
+	id := h.backup(t)
+	for _, args := range [][]string{{"list", "--json"}, {"show", id, "--json"}, {"version", "--json"}} {
+		env := h.env(t, args...)
+		env.Stdout = refuse{}
+		if got := Main(t.Context(), env); got != 0 {
+			t.Errorf("%v: got code %d, want 0: %s", args, got, h.err)
+		}
 	}
 }
 
