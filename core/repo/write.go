@@ -100,12 +100,12 @@ func (r *Repo) NewBackup(ctx context.Context, id string, opt Options) (*Backup, 
 // ID returns the backup's id.
 func (b *Backup) ID() string { return b.id }
 
-// Packer returns a new packer.
+// Packer returns a new packer, or the failure that has ended the backup.
 func (b *Backup) Packer() (*Packer, error) {
-	p, err := newPacker(b)
-	if err != nil {
+	if err := b.broken(); err != nil {
 		return nil, err
 	}
+	p := newPacker(b)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.packers = append(b.packers, p)
