@@ -120,6 +120,14 @@ func TestSeal(t *testing.T) {
 	}
 }
 
+func TestEmptyBlock(t *testing.T) {
+	const at = 1649267441664 // the first of an epoch
+	b, state := ParseBlock(EmptyBlock(at), at, RequireCRC)
+	if state != Good || b.End() != at+12 {
+		t.Errorf("empty block is %v and ends at %d, want %d", state, b.End(), at+12)
+	}
+}
+
 func TestParseBlockDoesNotAllocate(t *testing.T) {
 	raw := block(1<<20, full(7), 12)
 	if n := testing.AllocsPerRun(100, func() { ParseBlock(raw, 1<<20, RequireCRC) }); n != 0 {

@@ -34,9 +34,9 @@ func (g *groupCheck) begins(pos uint64) bool {
 	return true
 }
 
-// settle compares all full blocks that are parsed completely.
+// settle compares the full blocks in which a beginning was found, or that are parsed to their end without one.
 func (g *groupCheck) settle(parsed uint64, origin LSN) error {
-	for len(g.blocks) > 0 && g.blocks[0].full && parsed >= g.base+BlockData {
+	for len(g.blocks) > 0 && g.blocks[0].full && (g.blocks[0].found != 0 || parsed >= g.base+BlockData) {
 		b := g.blocks[0]
 		if b.said != b.found {
 			return &GroupError{LSN: origin.BlockStart() + LSN(g.base/BlockData*BlockSize), Said: int(b.said), Found: int(b.found)}

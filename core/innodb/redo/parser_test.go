@@ -144,6 +144,8 @@ func TestImpossibleRecords(t *testing.T) {
 		{"update of fields", "46 05 06 01 00 00" + sys + "0063 00 9001", "too many fields"},
 		{"update with a field", "46 05 06 01 00 00" + sys + "0063 00 01 00 C04001", "field longer"},
 		{"records", "47 05 06 01 00 00020001", "more records than fit"},
+		{"end alone", "9F", "single record inside a group"},
+		{"dummy alone", "A0", "single record inside a group"},
 		{"metadata", "3E 05 06 03", "unknown kind"},
 		{"indexes", "3E 05 06 01 41", "corrupted indexes"},
 	}
@@ -159,6 +161,35 @@ func TestImpossibleRecords(t *testing.T) {
 				t.Errorf("after an error: %v, want it again", again)
 			}
 		})
+	}
+}
+
+func TestSingleRecordInsideGroup(t *testing.T) {
+	p := NewParser(8204, 16<<10, func(Event) {})
+	err := p.Feed(Block{LSN: 8192, Data: unhex(t, "01 05 06 0000 01"+small), FirstRecGroup: 12})
+	var re *RecordError
+	if !errors.As(err, &re) || re.LSN != 8210 || re.Group != 8204 || re.Type != Byte1 {
+		t.Errorf("got %v, want an error at LSN 8210 in the group from 8204", err)
+	}
+}
+
+func TestCompressedNumbers(t *testing.T) {
+	for in, want := range map[string]uint32{
+		"00": 0, "7F": 0x7F, "8080": 0x80, "BFFF": 0x3FFF, "C04000": 0x4000, "DFFFFF": 0x1FFFFF, "E0200000": 0x200000, "EFFFFFFF": 0xFFFFFFF,
+		"F010000000": 0x10000000, "F7FEFFFFFF": 0xFEFFFFFF, "F800": 0xFFFFFC00, "FBFF": 0xFFFFFFFF, "FC0000": 0xFFFE0000, "FDFBFF": 0xFFFFFBFF,
+		"FE000000": 0xFF000000, "FEFDFFFF": 0xFFFDFFFF,
+	} {
+		b := unhex(t, in)
+		for _, limit := range []int{0, len(b) + 9} { // the careful path, the fast one
+			c := cursor{b: append(b[:len(b):len(b)], make([]byte, 9)...), limit: limit}
+			if got := c.c32("x"); got != want || c.i != len(b) || c.bad != "" {
+				t.Errorf("%s: got %#x of %d bytes (%s), want %#x of %d", in, got, c.i, c.bad, want, len(b))
+			}
+			c.b, c.i = append(b[:len(b):len(b)], 0, 0, 0, 9, 0, 0, 0, 0, 0), 0
+			if got := c.c64("x"); got != uint64(want)<<32+9 || c.i != len(b)+4 {
+				t.Errorf("%s with a low word: got %#x of %d bytes", in, got, c.i)
+			}
+		}
 	}
 }
 
@@ -277,22 +308,19 @@ func TestGroupError(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		spoil func(bs []Block)
-		block int
+		block int // that is wrong
+		seen  int // when this one is fed
 	}{
-		{"said, none there", func(bs []Block) { bs[1].FirstRecGroup = 100 }, 1},
-		{"there, not said", func(bs []Block) { bs[2].FirstRecGroup = 0 }, 2},
-		{"elsewhere", func(bs []Block) { bs[2].FirstRecGroup++ }, 2},
+		{"said, none there", func(bs []Block) { bs[1].FirstRecGroup = 100 }, 1, 2},
+		{"there, not said", func(bs []Block) { bs[2].FirstRecGroup = 0 }, 2, 2},
+		{"elsewhere", func(bs []Block) { bs[2].FirstRecGroup++ }, 2, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bs := blocks(8204, filler(1200), filler(100), filler(2000))
 			tt.spoil(bs)
 			p := NewParser(8204, 16<<10, func(Event) {})
-			var err error
-			for _, b := range bs {
-				if err = p.Feed(b); err != nil {
-					break
-				}
-			}
+			feedAll(t, p, bs[:tt.seen])
+			err := p.Feed(bs[tt.seen])
 			var ge *GroupError
 			if !errors.As(err, &ge) || !errors.Is(err, ErrCorrupt) || ge.LSN != LSN(8192+512*tt.block) {
 				t.Errorf("got %v, want a GroupError of block %d", err, tt.block)
