@@ -108,7 +108,7 @@ func New(ctx context.Context, cfg Config) (run.Plan, error) {
 			e.phase("following_redo", e.followRedo),
 			e.phase("copying_tablespaces", e.copyTablespaces),
 			e.phase("catching_up", e.catchUp),
-			e.phase("locking", e.lock),
+			{Name: "locking", Locks: true, Do: e.phase("locking", e.lock).Do},
 			{Name: "sync_point", Locked: true, Do: e.phase("sync_point", e.syncPoint).Do},
 			e.phase("cutting_logs", e.cutLogs),
 			e.phase("storing_manifest", e.storeManifest),
