@@ -16,7 +16,7 @@ import (
 //
 // Not safe for concurrent use.
 type encoder struct {
-	table [1 << hashBits]uint32 // last position+1 of a hash, in the frame
+	table [1 << hashBits]uint32 // where these bytes were last, in the frame, and a mark
 	seqs  []sequence
 	lits  []byte
 	huff  huff0.Scratch
@@ -52,7 +52,7 @@ func newEncoder() *encoder {
 	return e
 }
 
-// append appends src, at most 4 GiB less than one, as one frame to dst.
+// append appends src, 1 to MaxExtent bytes, as one frame to dst.
 func (e *encoder) append(dst, src []byte) []byte {
 	dst = append(dst, 0x28, 0xb5, 0x2f, 0xfd, 0xa0) // magic; one segment, size in 4 bytes, no checksum
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(src)))
@@ -90,8 +90,11 @@ func (e *encoder) block(dst, src []byte, at, end int, last bool) []byte {
 	return dst
 }
 
-func hash(v uint64) uint32 {
-	return uint32((v << (64 - 8*minMatch)) * 0x9e3779b185ebca87 >> (64 - hashBits))
+// slot returns where in the table the first minMatch bytes of v are remembered, and the
+// mark that tells them from most others there.
+func slot(v uint64) (at, mark uint32) {
+	h := (v << (64 - 8*minMatch)) * 0x9e3779b185ebca87
+	return uint32(h >> (64 - hashBits)), uint32(h>>(32-hashBits)) &^ (MaxExtent - 1)
 }
 
 // search cuts src[at:end] into sequences and the literals of all of them.
@@ -106,13 +109,14 @@ func (e *encoder) search(src []byte, at, end int) {
 	src = src[:end]
 	for s := at + 1; s <= end-16; {
 		v := le.Uint64(src[s:])
-		h := hash(v)
-		c := int(table[h]) - 1
-		table[h] = uint32(s) + 1
+		h, mark := slot(v)
+		there := table[h]
+		table[h] = uint32(s) | mark
+		c := int(there & (MaxExtent - 1))
 		start, dist := s, s-c
 		if at := sameFour(src, v, s, rep); at >= 0 {
 			start, dist = s+at, rep
-		} else if c < 0 || (le.Uint64(src[c:])^v)<<(64-8*minMatch) != 0 {
+		} else if there&^(MaxExtent-1) != mark || (le.Uint64(src[c:])^v)<<(64-8*minMatch) != 0 {
 			s += min(first+(s-from)>>skipShift, 5) + (s-from)>>9
 			continue
 		} else {
@@ -132,7 +136,8 @@ func (e *encoder) search(src []byte, at, end int) {
 		s = start + n
 		from = s
 		if s <= end-16 {
-			table[hash(le.Uint64(src[s-2:]))] = uint32(s-2) + 1
+			h, mark := slot(le.Uint64(src[s-2:]))
+			table[h] = uint32(s-2) | mark
 		}
 		s++
 	}
