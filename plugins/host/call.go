@@ -14,19 +14,34 @@ import (
 	"github.com/remora-backup/remora/plugins/internal/wire"
 )
 
+var errNoAnswer = errors.New("no answer")
+
+// detach returns a context that ends with ctx but does not tell the plugin a deadline:
+// whose patience ended must be seen here, and the plugin's clock could be first.
+func detach(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	return inner, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
 // call makes one call that must be answered within limit: a plugin that is not able to is
 // killed, because nothing it says later could be trusted to be about this call.
 func (p *Plugin) call(ctx context.Context, what string, limit time.Duration, do func(context.Context) error) error {
-	bounded, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := do(bounded)
-	if err == nil {
-		return nil
-	}
-	if bounded.Err() != nil && ctx.Err() == nil {
+	inner, cancel := detach(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(limit, func() { cancel(errNoAnswer) })
+	defer timer.Stop()
+	err := do(inner)
+	if err != nil && context.Cause(inner) == errNoAnswer {
 		return p.hang(fmt.Sprintf("no answer to %s within %v", what, limit))
 	}
-	return p.explain(ctx, what, err)
+	if err != nil {
+		return p.explain(ctx, what, err)
+	}
+	return nil
 }
 
 // hang kills the plugin and returns the error that says so.

@@ -145,7 +145,7 @@ func checkDigest(file *os.File, want string) error {
 // socketDir makes the private directory of a plugin's sockets. The name of a socket must
 // fit in 108 bytes, so a long path is not used.
 func socketDir(base string) (string, error) {
-	const room = 45 // for what is made below base
+	const room = 60 // for what is made below base
 	if len(base)+room > 107 {
 		base = "/tmp"
 	}

@@ -160,7 +160,7 @@ func (p *Plugin) configure(ctx context.Context) error {
 	control := pb.NewPluginClient(p.conn)
 	about, err := control.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
-		return fmt.Errorf("describe: %w", wire.FromStatus(err))
+		return p.explain(ctx, "describe", err)
 	}
 	if about.Kind != p.spec.Kind {
 		return fmt.Errorf("it is a %q plugin, not a %s plugin", about.Kind, p.spec.Kind)
@@ -175,8 +175,7 @@ func (p *Plugin) configure(ctx context.Context) error {
 		p.opts.Logger.Debug("plugin ready", "plugin", p.label, "pid", p.Pid(), "name", about.Name, "version", about.Version)
 		return nil
 	}
-	err = fmt.Errorf("configure: %w", wire.FromStatus(err))
-	if errors.Is(err, plug.ErrInvalid) {
+	if err = p.explain(ctx, "configure", err); errors.Is(err, plug.ErrInvalid) {
 		return &code.Error{Code: code.Usage, Err: err}
 	}
 	return err
@@ -185,23 +184,25 @@ func (p *Plugin) configure(ctx context.Context) error {
 // startError says why the plugin did not start: what it did wrong beats what that looked
 // like from here.
 func (p *Plugin) startError(ctx context.Context, err error) error {
-	if code.Of(err) == code.Usage {
-		return fmt.Errorf("start %s: %w", p.label, err)
-	}
 	garbage, wrote := p.proc.notAHandshake()
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("%w%s", context.Cause(ctx), p.proc.logs.lastWords())
+	case p.conn != nil: // it got as far as to speak for itself
 	case wrote:
 		err = fmt.Errorf("it wrote %q on its standard output instead of a handshake", garbage)
-	case p.proc.goneSoon():
-		err = errors.New(p.proc.end())
+	case p.proc.diedByItself():
+		err = fmt.Errorf("it %s", p.proc.end())
 	}
 	hint := ""
 	if p.spec.MTLS != "off" && strings.Contains(err.Error(), "authentication handshake") {
 		hint = `a plugin that cannot do mutual TLS needs mtls = "off"`
 	}
-	return code.Hint(code.Plugin, hint, "start %s: %w", p.label, err)
+	c := code.Plugin
+	if code.Of(err) == code.Usage {
+		c = code.Usage
+	}
+	return code.Hint(c, hint, "start %s: %w", p.label, err)
 }
 
 // Storage speaks to a storage plugin. The value also is a plug.FreeSpace if the plugin

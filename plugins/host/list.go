@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -17,7 +16,7 @@ import (
 
 func (s *storage) List(ctx context.Context, prefix string) iter.Seq2[plug.Object, error] {
 	return func(yield func(plug.Object, error) bool) {
-		inner, cancel := context.WithCancelCause(ctx)
+		inner, cancel := detach(ctx)
 		defer cancel(nil)
 		l := &lister{s: s, prefix: prefix, cancel: cancel}
 		for {
@@ -25,7 +24,7 @@ func (s *storage) List(ctx context.Context, prefix string) iter.Seq2[plug.Object
 			switch {
 			case err == io.EOF:
 				return
-			case errors.Is(context.Cause(inner), errStalled):
+			case err != nil && context.Cause(inner) == errNoAnswer:
 				err = s.p.hang(fmt.Sprintf("no answer to list within %v", s.p.opts.Call))
 			case err != nil:
 				err = s.p.explain(ctx, "list", err)
@@ -54,7 +53,7 @@ type lister struct {
 }
 
 func (l *lister) next(ctx context.Context) ([]*pb.Object, error) {
-	timer := time.AfterFunc(l.s.p.opts.Call, func() { l.cancel(errStalled) })
+	timer := time.AfterFunc(l.s.p.opts.Call, func() { l.cancel(errNoAnswer) })
 	defer timer.Stop()
 	if l.stream == nil {
 		stream, err := l.s.c.List(ctx, &pb.ListRequest{Prefix: l.prefix})

@@ -79,7 +79,7 @@ func (l *logs) line(raw []byte) {
 	level, message, args := parse(text)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = append(l.last, cut(message, lastCap))
+	l.last = append(l.last, cut(strings.TrimSpace(message+" "+fmt.Sprintln(args...)), lastCap))
 	if len(l.last) > lastLines {
 		l.last = l.last[1:]
 	}

@@ -208,6 +208,14 @@ func (p *process) goneWithin(d time.Duration) bool {
 	}
 }
 
+// diedByItself says whether the process ended without our doing.
+func (p *process) diedByItself() bool {
+	gone := p.goneSoon()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return gone && p.why == "" && p.how != ""
+}
+
 // end says how the process ended, with its last words.
 func (p *process) end() string {
 	p.mu.Lock()
@@ -245,9 +253,12 @@ func (p *process) Wait(context.Context) error {
 	return nil
 }
 
-// Kill ends the group.
+// Kill ends the group when a start went wrong. A process that is just ending by itself
+// may do so: how it ends is what went wrong.
 func (p *process) Kill(context.Context) error {
-	p.kill("it was ended by the host")
+	if !p.goneWithin(200 * time.Millisecond) {
+		p.kill("its handshake is wrong")
+	}
 	return nil
 }
 

@@ -83,11 +83,13 @@ func TestHangEndsWithItsContext(t *testing.T) {
 	m.Break(Fault{Op: "put", Damage: Hang, After: 5, Times: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &breaking{left: 10, at: func() error { return io.EOF }}
+	begun := make(chan struct{})
 	done := make(chan error)
 	go func() {
-		_, err := m.Put(ctx, "x", r)
+		_, err := m.Put(ctx, "x", io.MultiReader(signalling(begun), r))
 		done <- err
 	}()
+	<-begun
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
@@ -95,4 +97,9 @@ func TestHangEndsWithItsContext(t *testing.T) {
 	if _, err := m.Put(t.Context(), "x", &breaking{left: 10, at: func() error { return io.EOF }}); err != nil {
 		t.Errorf("put after the fault was used up: %v", err)
 	}
+}
+
+// signalling is an empty reader that tells when it is read.
+func signalling(begun chan struct{}) io.Reader {
+	return &breaking{at: func() error { close(begun); return io.EOF }}
 }
