@@ -108,8 +108,8 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.env.Stdout)
 	root.SetErr(a.env.Stderr)
 	root.SetIn(a.env.Stdin)
-	root.AddCommand(a.backup(), a.restore(), a.list(), a.show(), a.verify(), a.history(), a.plugin(), a.hook(), a.version())
-	root.AddCommand(a.hidden()...)
+	root.AddCommand(a.backup(), a.restore(), a.export(), a.list(), a.show(), a.verify(), a.history(), a.plugin(), a.hook(), a.version())
+	root.AddCommand(a.serveHooks(), a.debugClient())
 	return root
 }
 

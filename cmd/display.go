@@ -71,6 +71,10 @@ func (h *human) starts(facts string) { h.facts = facts }
 func (h *human) Event(_ context.Context, e run.Event) {
 	if !h.databases && len(e.Databases) > 0 {
 		h.databases = true
+		if strings.Contains(e.Message, " database(s) ") {
+			h.print(lineOf(e)) // the engine says it itself
+			return
+		}
 		h.print(line{note, title(e.Operation), databasesText(e.Operation, e.Databases)})
 	}
 	l := lineOf(e)

@@ -110,7 +110,7 @@ func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) err
 
 // failed is the plan of an operation that could not be planned.
 func (o *operation) failed(why error) run.Plan {
-	first := map[string]string{"backup": "preflight", "restore": "getting_backup_info"}[o.kind]
+	first := map[string]string{"backup": "preflight", "restore": "getting_backup_info", "export": "getting_backup_info", "prepare": "reading_directory"}[o.kind]
 	id := o.row.ID
 	if id == "" {
 		id, _ = repo.NewID(time.Now(), rand.Reader)

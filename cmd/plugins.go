@@ -44,7 +44,7 @@ type plugins struct {
 	app     *app
 	log     hclog.Logger
 	running []*host.Plugin
-	names   []string // kind/name of each
+	names   []string // kind:name of each
 }
 
 // start starts one plugin; server is given to lock plugins only.
@@ -62,7 +62,7 @@ func (p *plugins) start(ctx context.Context, kind string, c config.Plugin, serve
 		return nil, code.Default(code.Plugin, err)
 	}
 	p.running = append(p.running, started)
-	name := kind + "/" + c.Plugin
+	name := kind + ":" + c.Plugin
 	if c.SHA256 != "" {
 		name += "@sha256:" + c.SHA256
 	}

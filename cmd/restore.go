@@ -27,7 +27,7 @@ func (a *app) restore() *cobra.Command {
 				return code.Hint(code.Usage, "remora restore --target DIR", "--target is missing")
 			}
 			return a.operate(c.Context(), "restore", f, func(ctx context.Context, o *operation) (run.Plan, error) {
-				return planRestore(ctx, o, id, target)
+				return planFetch(ctx, o, id, target, restore.New)
 			})
 		},
 	})
@@ -37,7 +37,8 @@ func (a *app) restore() *cobra.Command {
 	return c
 }
 
-func planRestore(ctx context.Context, o *operation, id, target string) (run.Plan, error) {
+// planFetch plans what reads a backup into a directory: a restore or an export.
+func planFetch(ctx context.Context, o *operation, id, target string, plan func(restore.Config) (run.Plan, error)) (run.Plan, error) {
 	s := o.settings
 	target, err := filepath.Abs(target)
 	if err != nil {
@@ -56,5 +57,5 @@ func planRestore(ctx context.Context, o *operation, id, target string) (run.Plan
 		return run.Plan{}, err
 	}
 	o.facts = append(o.facts, "backup="+id, "target="+target)
-	return restore.New(restore.Config{ID: o.row.ID, Repo: r, BackupID: id, Target: target, Mysqld: s.MySQL.Mysqld, MysqldArgs: s.MySQL.MysqldArgs})
+	return plan(restore.Config{ID: o.row.ID, Repo: r, BackupID: id, Target: target, Mysqld: s.MySQL.Mysqld, MysqldArgs: s.MySQL.MysqldArgs})
 }

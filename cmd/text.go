@@ -69,7 +69,7 @@ func progressText(e run.Event) string {
 
 // databasesText names at most 20 databases, quoted as MySQL does.
 func databasesText(operation string, names []string) string {
-	verb := map[string]string{"backup": "Backing up", "restore": "Restoring"}[operation]
+	verb := map[string]string{"backup": "Backing up", "restore": "Restoring", "export": "Exporting", "prepare": "Preparing"}[operation]
 	var quoted []string
 	for _, n := range names[:min(20, len(names))] {
 		quoted = append(quoted, "`"+strings.ReplaceAll(n, "`", "``")+"`")
