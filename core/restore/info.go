@@ -27,7 +27,11 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 		return err
 	}
 	t.Databases(m.Databases)
-	t.Note("Restoring database(s) %s (%d) from backup %s to %s", quoted(m.Databases), len(m.Databases), m.ID, r.cfg.Target)
+	verb := "Restoring"
+	if r.raw {
+		verb = "Exporting"
+	}
+	t.Note("%s database(s) %s (%d) from backup %s to %s", verb, quoted(m.Databases), len(m.Databases), m.ID, r.cfg.Target)
 	data, err := r.checkVersion(ctx)
 	if err != nil {
 		return err
@@ -35,7 +39,7 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 	if n := m.Server.LowerCaseTableNames; n < 0 || n > 2 {
 		return code.New(code.Integrity, "check the settings of the backup's server: lower_case_table_names is %d", n)
 	}
-	if err := r.checkTarget(); err != nil {
+	if err := r.checkTarget(ctx); err != nil {
 		return err
 	}
 	if r.reader, err = r.cfg.Repo.OpenBackup(ctx, m.ID); err != nil {
@@ -72,6 +76,9 @@ func (r *restore) checkVersion(ctx context.Context) (data version.Version, err e
 	if data, err = version.Parse(s.Version, s.VersionComment); err != nil {
 		return data, code.New(code.Integrity, "read the backup's server version: %w", err)
 	}
+	if r.raw {
+		return data, nil // no server runs
+	}
 	if r.bin, err = mysqld.Find(r.cfg.Mysqld); err != nil {
 		return data, code.Default(code.Usage, err)
 	}
@@ -85,7 +92,7 @@ func (r *restore) checkVersion(ctx context.Context) (data version.Version, err e
 	return data, nil
 }
 
-func (r *restore) checkTarget() (err error) {
+func (r *restore) checkTarget(ctx context.Context) (err error) {
 	if r.place, err = inspect(r.cfg.Target); err != nil {
 		return err
 	}
@@ -95,13 +102,16 @@ func (r *restore) checkTarget() (err error) {
 	if err := r.place.accept(r.wanted()); err != nil {
 		return err
 	}
+	if err := r.place.released(ctx); err != nil {
+		return err
+	}
 	r.owner, err = ownerFor(r.place)
 	return err
 }
 
 // wanted is the state in which a restore of this backup begins.
 func (r *restore) wanted() state {
-	return state{Format: stageFormat, Repository: r.manifest.Repository, Backup: r.manifest.ID, Stage: fetching}
+	return state{Format: stageFormat, Repository: r.manifest.Repository, Backup: r.manifest.ID, Stage: fetching, Raw: r.raw}
 }
 
 // checkSpace asks for a tenth more than the files need.

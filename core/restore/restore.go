@@ -68,6 +68,7 @@ type Result struct {
 // what they found out.
 type restore struct {
 	cfg Config
+	raw bool // an export: nothing is prepared
 
 	// Known after getting_backup_info.
 	manifest repo.Manifest
@@ -84,21 +85,10 @@ type restore struct {
 
 // New returns the plan of a restore. It does nothing yet; an error is a wrong Config.
 func New(cfg Config) (run.Plan, error) {
-	switch {
-	case cfg.Repo == nil:
-		return run.Plan{}, errors.New("plan a restore: no repository")
-	case cfg.Target == "":
-		return run.Plan{}, code.New(code.Usage, "plan a restore: no target directory is named")
-	case cfg.BackupID != repo.Latest && !repo.ValidID(cfg.BackupID):
-		return run.Plan{}, code.New(code.Usage, "plan a restore: %.40q is not the id of a backup", cfg.BackupID)
+	r, err := newRestore(cfg)
+	if err != nil {
+		return run.Plan{}, err
 	}
-	if cfg.Parallel == 0 {
-		cfg.Parallel = max(2, min(runtime.NumCPU(), 4))
-	}
-	if cfg.SyncEvery == 0 {
-		cfg.SyncEvery = 15 * time.Second
-	}
-	r := &restore{cfg: cfg}
 	return run.Plan{
 		Operation: "restore",
 		ID:        cfg.ID,
@@ -112,6 +102,24 @@ func New(cfg Config) (run.Plan, error) {
 		Result:  r.result,
 		Aborted: r.aborted,
 	}, nil
+}
+
+func newRestore(cfg Config) (*restore, error) {
+	switch {
+	case cfg.Repo == nil:
+		return nil, errors.New("plan a restore: no repository")
+	case cfg.Target == "":
+		return nil, code.New(code.Usage, "plan a restore: no target directory is named")
+	case cfg.BackupID != repo.Latest && !repo.ValidID(cfg.BackupID):
+		return nil, code.New(code.Usage, "plan a restore: %.40q is not the id of a backup", cfg.BackupID)
+	}
+	if cfg.Parallel == 0 {
+		cfg.Parallel = max(2, min(runtime.NumCPU(), 4))
+	}
+	if cfg.SyncEvery == 0 {
+		cfg.SyncEvery = 15 * time.Second
+	}
+	return &restore{cfg: cfg}, nil
 }
 
 func (r *restore) result() any {

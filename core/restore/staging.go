@@ -45,6 +45,7 @@ type state struct {
 	Repository string   `json:"repository"`
 	Backup     string   `json:"backup"`
 	Stage      stage    `json:"stage"`
+	Raw        bool     `json:"raw,omitempty"`     // an export: nothing is prepared
 	Entries    []string `json:"entries,omitempty"` // of data/, while publishing; mysql.ibd last
 }
 

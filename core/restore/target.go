@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -121,10 +123,33 @@ func (p place) accept(want state) error {
 		return code.Hint(code.Target, fmt.Sprintf("finish that one with --backup %s, or remove %s", p.left.Backup, filepath.Join(p.path, StagingName)),
 			"check the target: %s holds an unfinished restore of backup %s, not of %s", p.path, p.left.Backup, want.Backup)
 	}
-	if pid := lockedBy(filepath.Join(p.path, StagingName, dataName, "ibdata1")); pid != 0 {
-		return code.New(code.Target, "check the target: the unfinished restore in %s is in use by process %d", p.path, pid)
+	if p.left.Raw != want.Raw {
+		kinds := map[bool]string{false: "restore", true: "export"}
+		return code.Hint(code.Target, fmt.Sprintf("finish the %s, or remove %s", kinds[p.left.Raw], filepath.Join(p.path, StagingName)),
+			"check the target: %s holds an unfinished %s, this is the %s of it", p.path, kinds[p.left.Raw], kinds[want.Raw])
 	}
 	return nil
+}
+
+// released waits until no server has the unfinished restore in use. That of a run that
+// was killed ends with it, but not at the same instant.
+func (p place) released(ctx context.Context) error {
+	if p.left == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		pid := lockedBy(filepath.Join(p.path, StagingName, dataName, "ibdata1"))
+		if pid == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return code.New(code.Target, "check the target: the unfinished restore in %s is in use by process %d", p.path, pid)
+		}
+	}
 }
 
 // some names the first few.
