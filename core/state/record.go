@@ -108,7 +108,7 @@ func apply(o *Operation, e run.Event) error {
 }
 
 // MarkCrashed records the end of every operation that has none and returns them, oldest
-// first. Only who holds the lock file may call it: nobody else can be running then.
+// first. The end is taken to be the last sign of life. Only who holds the lock file may call it: nobody else can be running then.
 func (s *Store) MarkCrashed(ctx context.Context) ([]Operation, error) {
 	var crashed []Operation
 	err := s.transact(ctx, func(tx *sql.Tx) error {
@@ -132,14 +132,15 @@ func (s *Store) MarkCrashed(ctx context.Context) ([]Operation, error) {
 
 func (s *Store) crash(ctx context.Context, tx *sql.Tx, o *Operation) error {
 	text := fmt.Sprintf("the process (pid %d on %s) ended without an answer", o.PID, o.Host)
-	o.State, o.Ended = run.Crashed, time.Now()
+	row := Progress{ID: o.ID, Time: time.Now(), Event: run.KindEnd, State: run.Crashed, Phase: o.Phase, Message: text}
+	last := tx.QueryRowContext(ctx, "SELECT seq + 1, time FROM backup_progress WHERE id = ? ORDER BY seq DESC LIMIT 1", o.ID)
+	if err := last.Scan(&row.Seq, moment{&o.Ended}); err != nil { // Begin has written the first
+		return err
+	}
+	o.State = run.Crashed
 	o.Errors = append(o.Errors, text)
 	if o.Error == "" {
 		o.Error = text
-	}
-	row := Progress{ID: o.ID, Time: o.Ended, Event: run.KindEnd, State: run.Crashed, Phase: o.Phase, Message: text}
-	if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) + 1 FROM backup_progress WHERE id = ?", o.ID).Scan(&row.Seq); err != nil {
-		return err
 	}
 	if err := insert(ctx, tx, "backup_progress", row.columns()); err != nil {
 		return err

@@ -134,7 +134,8 @@ func TestMarkCrashedEndsWhatHasNoEnd(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	begin(t, s, Operation{ID: "a", Operation: "backup", PID: 42, Host: "h", Started: time.Now().Add(-time.Hour)})
-	s.Event(t.Context(), run.Event{Seq: 1, Time: time.Now(), Kind: run.KindPhase, ID: "a", Phase: "copying"})
+	lastSign := time.Now().Add(-time.Minute).Truncate(time.Second)
+	s.Event(t.Context(), run.Event{Seq: 1, Time: lastSign, Kind: run.KindPhase, ID: "a", Phase: "copying"})
 	begin(t, s, Operation{ID: "b", Operation: "backup"})
 	begin(t, s, Operation{ID: "c", Operation: "backup"})
 	s.Event(t.Context(), run.Event{Seq: 1, Time: time.Now(), Kind: run.KindEnd, ID: "c", Operation: "backup", State: run.Cancelled})
@@ -149,7 +150,7 @@ func TestMarkCrashedEndsWhatHasNoEnd(t *testing.T) {
 		t.Fatalf("got %+v, want a, b", crashed)
 	}
 	a, steps := show(t, s, "a")
-	if a.State != run.Crashed || a.Phase != "copying" || a.Ended.IsZero() || !strings.Contains(a.Error, "pid 42 on h") {
+	if a.State != run.Crashed || a.Phase != "copying" || !a.Ended.Equal(lastSign) || !strings.Contains(a.Error, "pid 42 on h") {
 		t.Errorf("got %+v, want a crashed row that names its owner", a)
 	}
 	if got, want := told(steps), "0 start starting\n1 phase running copying\n2 end crashed copying"; got != want {
