@@ -16,8 +16,8 @@ import (
 	"github.com/remora-backup/remora/core/run"
 )
 
-// The recordings are lines of --json; "takes_lock" and "locked" mark the phases around
-// the server's lock, "result" holds what the end carries beside its own fields.
+// The recordings are lines of --json; "locked" marks the phases that begin with the
+// server locked, "result" holds what the end carries beside its own fields.
 //
 //go:embed recorded/*.jsonl
 var recorded embed.FS
@@ -30,9 +30,8 @@ var recordings = []struct{ title, file string }{
 
 type recordedEvent struct {
 	run.Event
-	TakesLock bool            `json:"takes_lock"`
-	Locked    bool            `json:"locked"`
-	Result    json.RawMessage `json:"result"`
+	Locked bool            `json:"locked"`
+	Result json.RawMessage `json:"result"`
 }
 
 // Check runs the scripts of cfg against recorded runs and writes to w, call by call, what

@@ -61,7 +61,7 @@ function on_end(e) log.warn(e.state, e.lock_ms, e.target) end`)}}, &out)
 			t.Errorf("output lacks %q:\n%s", want, out.String())
 		}
 	}
-	for _, never := range []string{"before_phase synchronizing", "before_phase completed", "before_phase failed"} {
+	for _, never := range []string{"before_phase sync_point", "before_phase completed", "before_phase failed"} {
 		if strings.Contains(out.String(), never) {
 			t.Errorf("output has %q", never)
 		}

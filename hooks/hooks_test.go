@@ -1,6 +1,7 @@
 package hooks_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,10 +10,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -480,6 +483,33 @@ func TestNothingRunsWhileLockedC28(t *testing.T) {
 	}
 }
 
+// A call that is being made when the lock is about to be taken is waited for.
+func TestLockWaitsForTheCallC28(t *testing.T) {
+	in, out := make(chan struct{}), make(chan struct{})
+	var over atomic.Bool
+	h, _ := with(t, hooks.Config{Notify: func(context.Context, plug.Notice) error { close(in); <-out; over.Store(true); return nil }}, `
+function on_phase(e) notify.send("x") end`)
+	h.Event(t.Context(), start("1"))
+	told := make(chan struct{})
+	go func() { defer close(told); h.Event(t.Context(), entered(2, "copying")) }()
+	<-in
+	lock := entered(2, "locking")
+	lock.Quiet = true
+	gate := make(chan bool)
+	go func() {
+		if err := h.Gate(t.Context(), lock); err != nil {
+			t.Error(err)
+		}
+		gate <- over.Load()
+	}()
+	time.Sleep(20 * time.Millisecond) // gives a gate that does not wait the time to show it
+	close(out)
+	if !<-gate {
+		t.Error("the gate let the lock be taken during a call")
+	}
+	<-told
+}
+
 func TestHTTP(t *testing.T) {
 	var asked []string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -582,8 +612,8 @@ end`)
 	mention(t, j, "y")
 }
 
-// The child has nothing of its host: no environment, no terminal's group; and it ends
-// with its host, even while a script runs.
+// The child has nothing of its host: no environment, no terminal's group; and when a
+// call is cancelled nothing of it goes on.
 func TestChildIsAlone(t *testing.T) {
 	t.Setenv("SECRET", "x")
 	looping := make(chan struct{})
@@ -605,6 +635,38 @@ function on_phase(e) notify.send("looping") while true do end end`)
 	<-done
 	if err := syscall.Kill(pid, 0); err == nil {
 		t.Errorf("child %d is still there", pid)
+	}
+}
+
+// The end of the host is the end of the child's stdin, and that ends the child even
+// while a script runs.
+func TestChildEndsWithItsHost(t *testing.T) {
+	argv := self(t)
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`{"load":{"scripts":[{"name":"s.lua","text":"function on_phase(e) log.info('looping') while true do end end"}],"memory":268435456,"timeout_ms":600000}}`,
+		`{"call":{"function":"on_phase","event":{},"timeout_ms":600000}}`,
+	} {
+		if _, err := fmt.Fprintln(in, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), "looping"); {
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("child ended with %v", err)
 	}
 }
 

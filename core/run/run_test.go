@@ -264,6 +264,19 @@ func TestCleanupContextOutlivesTheInterruption(t *testing.T) {
 	}
 }
 
+func TestHurryEndsTheCleanup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hurry := make(chan struct{})
+		p := plan(phase("copy", func(context.Context, *run.Task) error { return errors.New("boom") }))
+		p.Cleanup = func(ctx context.Context, _ *run.Task, _ error) error { close(hurry); <-ctx.Done(); return nil }
+		start := time.Now()
+		err := run.Do(t.Context(), p, run.Options{Hurry: hurry})
+		if err == nil || time.Since(start) != 0 {
+			t.Errorf("got %v after %v, want the error at once", err, time.Since(start))
+		}
+	})
+}
+
 func TestHangingReaderDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen tape
