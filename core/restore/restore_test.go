@@ -1,6 +1,7 @@
 package restore_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -14,13 +15,20 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 func TestRestore(t *testing.T) {
 	f := sharedFixture(t)
 	target := filepath.Join(t.TempDir(), "new")
 	storage := f.storage()
-	seen, err := do(t, t.Context(), config(t, storage, target))
+	watch := controller(func(_ context.Context, p syncpoint.Point) error {
+		if p == syncpoint.PrepareDone {
+			checkBinlogUsed(t, filepath.Join(target, restore.StagingName, "binlog"))
+		}
+		return nil
+	})
+	seen, err := do(t, syncpoint.With(t.Context(), watch), config(t, storage, target))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +53,19 @@ func TestGTIDsSurviveAnyBinlog(t *testing.T) {
 			}
 			f.check(t, target, mysqldtest.Args(arg))
 		})
+	}
+}
+
+// checkBinlogUsed makes sure that the recovering server had the source's binary log: it
+// has begun the next one.
+func checkBinlogUsed(t *testing.T, dir string) {
+	t.Helper()
+	index, err := os.ReadFile(filepath.Join(dir, "restored.index"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Fields(string(index)); len(lines) != 2 || !strings.HasSuffix(lines[0], "000002") || !strings.HasSuffix(lines[1], "000003") {
+		t.Errorf("index of the binary log after recovery: got %q, want 000002 and 000003", lines)
 	}
 }
 

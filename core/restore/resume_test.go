@@ -86,8 +86,8 @@ func TestResumeTrustsOnlyTheJournal(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(staging, "packs"), []byte("0 100\n1 1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Bytes that never reached the disk.
-	if err := os.WriteFile(filepath.Join(staging, "data", "mysql.ibd"), nil, 0o600); err != nil {
+	// Bytes that never reached the disk, of files that lie behind the first pack.
+	if err := os.WriteFile(filepath.Join(staging, "data", "undo_002"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(staging, "data", "#innodb_redo", "#ib_redo0")); err != nil {
@@ -107,8 +107,10 @@ func TestResumeTrustsOnlyTheJournal(t *testing.T) {
 func TestPrepareInterrupted(t *testing.T) {
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
-	if _, err := doUntil(t, cfg, syncpoint.PrepareProgress); err == nil {
-		t.Fatal("interrupted restore: got no error")
+	for _, p := range []syncpoint.Point{syncpoint.FetchDone, syncpoint.PrepareProgress} {
+		if _, err := doUntil(t, cfg, p); err == nil {
+			t.Fatal("interrupted restore: got no error")
+		}
 	}
 	storage := f.storage()
 	seen, err := do(t, t.Context(), config(t, storage, cfg.Target))
