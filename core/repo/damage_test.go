@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -156,6 +157,72 @@ func forge(t *testing.T, m *memory, files []File, groups []group, packs map[stri
 		t.Fatal(err)
 	}
 	return id
+}
+
+// endless gives an object with no end.
+type endless struct {
+	*memory
+	name string
+}
+
+func (m endless) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	body, err := m.memory.Get(ctx, name, offset, length)
+	if name == m.name && err == nil {
+		return io.NopCloser(io.MultiReader(body, zeroReader{})), nil
+	}
+	return body, err
+}
+
+func TestEndlessObjects(t *testing.T) {
+	m, man := small(t)
+	for name := range m.all() {
+		err := func() error {
+			r, err := Open(t.Context(), endless{m, name})
+			if err != nil {
+				return err
+			}
+			b, err := r.OpenBackup(t.Context(), man.ID)
+			if err != nil {
+				return err
+			}
+			return b.Verify(t.Context(), 2)
+		}()
+		if strings.Contains(name, "/pack-") {
+			if code.Of(err) != code.Storage { // of what was asked for, all is there
+				t.Errorf("%s: got %v, want code %d", name, err, code.Storage)
+			}
+			continue
+		}
+		if err := names(err, name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestPackMustBeFull: bytes of a pack that no extent proves are damage.
+func TestPackMustBeFull(t *testing.T) {
+	data := []byte("data")
+	for _, tt := range []struct {
+		name string
+		size int64
+		at   uint32
+		pack string
+		want code.Code
+	}{
+		{"full", 4, 0, "data", code.Done},
+		{"more at the end", 5, 0, "data-", code.Integrity},
+		{"more at the start", 5, 1, "-data", code.Integrity},
+		{"less", 3, 0, "dat", code.Integrity},
+	} {
+		m := newMemory()
+		pack := packName("20300101T000000Z-0000", 1)
+		e := entry{Extent: Extent{File: 1, Length: 4}, at: tt.at, stored: 4, crc: crc32.Checksum(data, castagnoli), digest: blake3.Sum256(data)}
+		id := forge(t, m, []File{{ID: 1, Kind: KindOther, Path: "f", Size: 4}},
+			[]group{{pack: 1, size: tt.size, entries: []entry{e}}}, map[string][]byte{pack: []byte(tt.pack)})
+		if err := verify(t.Context(), m, id); code.Of(err) != tt.want {
+			t.Errorf("%s: got %v, want code %d", tt.name, err, tt.want)
+		}
+	}
 }
 
 func zeros(file FileID, offset int64, length int) entry {
@@ -351,7 +418,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 	for _, f := range []File{
 		{ID: 0, Kind: KindOther, Path: "a"}, {ID: 1, Kind: "fifo", Path: "a"}, {ID: 1, Path: "a"}, {ID: 1, Kind: KindDir, Path: "a", Size: 1},
-		{ID: 1, Kind: KindOther, Path: "a", Size: -1}, {ID: 1, Kind: KindOther, Path: "a", Size: maxFileSize + 1},
+		{ID: 1, Kind: KindOther, Path: "a", Attrs: map[string]string{"k": strings.Repeat("v", maxAttrs)}}, {ID: 1, Kind: KindOther, Path: "a", Size: -1}, {ID: 1, Kind: KindOther, Path: "a", Size: maxFileSize + 1},
 	} {
 		if f.check() == nil {
 			t.Errorf("%+v: got no error", f)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/plug"
@@ -66,9 +68,9 @@ func TestEveryCallFails(t *testing.T) {
 
 // TestPutEndsEarly: the storage stops reading after some bytes, with an error or without.
 func TestPutEndsEarly(t *testing.T) {
-	src := makeSource(9, 4, 3<<20)
+	src := source{"f": noise(24 << 20)}
 	for _, after := range []int64{0, 1, 1<<20 + 1} {
-		for _, kind := range []string{"pack-000001", "pack-000003", "files"} {
+		for _, kind := range []string{"pack-000001", "pack-000003", "files", "index-000001", "manifest.json"} {
 			for _, silent := range []bool{false, true} {
 				m := newMemory()
 				m.fault = func(_ context.Context, op, name string, r io.Reader) error {
@@ -83,7 +85,7 @@ func TestPutEndsEarly(t *testing.T) {
 					}
 					return errFault
 				}
-				_, b, err := backup(t.Context(), m, src, Options{Compression: None, PackSize: 2 << 20}, 1<<19)
+				_, b, err := backup(t.Context(), m, src, Options{Compression: None, PackSize: 64 << 20}, 1<<20)
 				if after == 0 && silent {
 					if err != nil {
 						t.Errorf("nothing taken away: %v", err)
@@ -239,4 +241,33 @@ func TestReadFaults(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAbortWaitsForPuts: a put that ends late must not bring an object after the abort.
+func TestAbortWaitsForPuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		m := newMemory()
+		m.fault = func(ctx context.Context, op, name string, _ io.Reader) error {
+			if op == "commit" && strings.HasSuffix(name, "pack-000001") {
+				cancel()
+				time.Sleep(time.Second)
+			}
+			return nil
+		}
+		_, b, err := backup(ctx, m, makeSource(9, 4, 3000), Options{}, 500)
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v, want %v", err, context.Canceled)
+		}
+		left, err := b.Abort(t.Context())
+		if err != nil || len(left) > 0 {
+			t.Errorf("abort: got %v, %v", left, err)
+		}
+		time.Sleep(2 * time.Second)
+		for name := range m.all() {
+			if name != configName {
+				t.Errorf("%s is there after the abort", name)
+			}
+		}
+	})
 }

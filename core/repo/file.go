@@ -39,7 +39,7 @@ type File struct {
 	Flags    uint32 `json:"flags,omitempty"`     // of the tablespace, as in its first page
 	Sparse   bool   `json:"sparse,omitempty"`    // has holes at the source
 
-	// Attrs are for the engine's use; not looked at here.
+	// Attrs are for the engine's use, at most 4 KiB; not looked at here.
 	Attrs map[string]string `json:"attrs,omitempty"`
 }
 
@@ -47,7 +47,8 @@ const (
 	maxFileSize = 1 << 60
 	maxPath     = 4095 // bytes; Linux PATH_MAX without the NUL
 	maxSegment  = 255  // bytes; Linux NAME_MAX
-	maxLine     = 64 << 10
+	maxAttrs    = 4 << 10
+	maxLine     = 128 << 10 // bytes in the table of files; JSON may take 6 for one
 )
 
 // check tells what no honest file can have. Names are hostile input.
@@ -63,6 +64,13 @@ func (f *File) check() error {
 	}
 	if f.ID == 0 || f.Size < 0 || f.Size > maxFileSize {
 		return fmt.Errorf("file %.100q has id %d and %d bytes", f.Path, f.ID, f.Size)
+	}
+	size := 0
+	for k, v := range f.Attrs {
+		size += len(k) + len(v)
+	}
+	if size > maxAttrs {
+		return fmt.Errorf("file %.100q has %d bytes of attributes", f.Path, size)
 	}
 	return checkPath(f.Path)
 }

@@ -10,6 +10,7 @@ import (
 	mrand "math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func write(ctx context.Context, b *Backup, src source, extent int) error {
 		}
 	}
 	jobs = append(jobs, job{Extent{File: b.NewFile()}, bytes.Repeat([]byte("old copy"), 20)})
-	if err := b.Keep(File{ID: b.NewFile(), Kind: KindDir, Path: "nothing"}); err != nil {
+	if err := b.Keep(File{ID: b.NewFile(), Kind: KindDir, Path: "nothing", Attrs: map[string]string{"k": strings.Repeat("\x01", maxAttrs-1)}}); err != nil {
 		return err
 	}
 	mrand.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })

@@ -217,18 +217,9 @@ func (e *encoder) literals(dst []byte) []byte {
 		kind = 3
 	}
 	e.huff.Reuse = huff0.ReusePolicyAllow
-	size := uint64(len(out))
-	var h uint64
-	var bytes int
-	switch {
-	case single:
-		h, bytes = kind|n<<4|size<<14, 3
-	case n < 1<<10:
-		h, bytes = kind|1<<2|n<<4|size<<14, 3
-	case n < 1<<14:
-		h, bytes = kind|2<<2|n<<4|size<<18, 4
-	default:
-		h, bytes = kind|3<<2|n<<4|size<<22, 5
+	h, bytes := kind|3<<2|n<<4|uint64(len(out))<<22, 5 // four streams
+	if single {
+		h, bytes = kind|n<<4|uint64(len(out))<<14, 3
 	}
 	for range bytes {
 		dst = append(dst, byte(h))

@@ -62,6 +62,27 @@ func TestEncoder(t *testing.T) {
 	}
 }
 
+// TestEncoderRawBlocks: what a block left in the encoder must not matter after it was
+// stored raw, for the decoder has not seen it.
+func TestEncoderRawBlocks(t *testing.T) {
+	e, r := newEncoder(), mrand.New(mrand.NewPCG(5, 6))
+	for i := range 400 {
+		data := make([]byte, 3*blockSize)
+		for j := range data {
+			data[j] = byte(r.IntN(256 - i/8)) // hardly or not smaller than itself
+		}
+		dist := 500 + r.IntN(500)
+		copy(data[20000:20000+minMatch+i%6], data[20000-dist:])
+		for j := blockSize + 2000; j < blockSize+2100; j++ {
+			data[j] = data[j-dist]
+		}
+		copy(data[2*blockSize:], data[:30000-i])
+		if !bytes.Equal(unpack(t, e.append(nil, data), len(data)), data) {
+			t.Fatalf("round %d: unpacked it differs", i)
+		}
+	}
+}
+
 // FuzzEncoder: whatever is packed is unpacked to the same. The input says how to build
 // data that is long and repeats itself.
 func FuzzEncoder(f *testing.F) {
@@ -91,7 +112,7 @@ func FuzzEncoder(f *testing.F) {
 	})
 }
 
-// TestDescribe: every distribution is described so that a decoder reads it back; frames
+// TestEncoderDistributions: every distribution is described so that a decoder reads it back; frames
 // made of many kinds of sequences show it.
 func TestEncoderDistributions(t *testing.T) {
 	e, r := newEncoder(), mrand.New(mrand.NewPCG(3, 4))
