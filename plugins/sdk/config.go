@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/remora-backup/remora/core/nearest"
 	"github.com/remora-backup/remora/core/plug"
 )
 
@@ -19,7 +20,7 @@ type Server struct {
 	Port     int    `json:"port,omitempty"`
 	User     string `json:"user"`
 	Password string `json:"password,omitempty"`
-	TLS      string `json:"tls,omitempty"` // "", "true", "skip-verify" or "preferred"
+	TLS      string `json:"tls,omitempty"` // "", "off", "skip-verify" or "verify"
 }
 
 // Decode reads a plugin's configuration into the struct that into points to. A key that
@@ -37,7 +38,7 @@ func Decode(config json.RawMessage, into any) error {
 	}
 	if key, ok := unknownKey(err); ok {
 		text := fmt.Sprintf("unknown key %q", key)
-		if near := nearest(key, keysOf(reflect.TypeOf(into))); near != "" {
+		if near := nearest.Word(key, keysOf(reflect.TypeOf(into))); near != "" {
 			text += fmt.Sprintf(", did you mean %q?", near)
 		}
 		return fmt.Errorf("%s: %w", text, plug.ErrInvalid)
@@ -77,35 +78,4 @@ func keysOf(t reflect.Type) []string {
 		keys = append(keys, keysOf(f.Type)...)
 	}
 	return keys
-}
-
-// nearest returns the key that is the fewest edits away, or "" if all are far.
-func nearest(key string, keys []string) string {
-	best, least := "", len(key)/2+2
-	for _, k := range keys {
-		if d := edits(strings.ToLower(key), k); d < least {
-			best, least = k, d
-		}
-	}
-	return best
-}
-
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,0 +1,251 @@
+// Package mysqllock takes MySQL's own locks for a backup.
+//
+// Each lock has a session of its own, pinned, because a lock belongs to a session and a
+// pool would replace one that broke without a word. The session has a lease: it asks the
+// server something every second, and the server ends it (wait_timeout) if that stops, so
+// a plugin that is stopped or cut off does not keep the server locked.
+package mysqllock
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/plugins/sdk"
+)
+
+// Config is the plugin's part of the configuration.
+type Config struct {
+	Lease string `json:"lease"` // how long a silent session keeps its lock; default "10s"
+}
+
+// heartbeat is how often a session that holds a lock says so.
+const heartbeat = time.Second
+
+// patience bounds every statement that should be answered at once.
+const patience = 5 * time.Second
+
+// Serve is the plugin's main function.
+func Serve() {
+	sdk.ServeLock(func(config, facts json.RawMessage) (plug.Lock, error) {
+		c := Config{Lease: "10s"}
+		if err := sdk.Decode(config, &c); err != nil {
+			return nil, err
+		}
+		var s sdk.Server
+		if err := sdk.Decode(facts, &s); err != nil {
+			return nil, fmt.Errorf("how to reach MySQL: %w", err)
+		}
+		return Open(c, s)
+	})
+}
+
+// Lock takes locks on one server.
+type Lock struct {
+	db    *sql.DB
+	lease time.Duration
+}
+
+// Open checks the settings; the server is asked when a lock is. Drain ends it.
+func Open(c Config, s sdk.Server) (*Lock, error) {
+	lease, err := time.ParseDuration(c.Lease)
+	if err != nil || lease < 3*heartbeat {
+		return nil, fmt.Errorf("lease %q is not a duration of at least %v: %w", c.Lease, 3*heartbeat, plug.ErrInvalid)
+	}
+	settings := server.Config{Socket: s.Socket, Host: s.Host, Port: s.Port, User: s.User, Password: s.Password}
+	switch s.TLS {
+	case "", "off":
+	case "skip-verify":
+		settings.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by name
+	case "verify":
+		settings.TLS = &tls.Config{ServerName: s.Host}
+	default:
+		return nil, fmt.Errorf("tls %q is none of off, skip-verify, verify: %w", s.TLS, plug.ErrInvalid)
+	}
+	db, _, err := server.Open(settings)
+	if err != nil {
+		return nil, err
+	}
+	return &Lock{db: db, lease: lease}, nil
+}
+
+// Drain ends what is left of the sessions, and with them their locks.
+func (l *Lock) Drain(context.Context) error { return l.db.Close() }
+
+// statements are those of one scope on one kind of server.
+type statements struct {
+	lock   []string // the last one takes the lock
+	unlock string
+}
+
+func (l *Lock) statements(ctx context.Context, s *session, scope plug.Scope) (statements, error) {
+	switch scope {
+	case plug.ScopeTables:
+		// The first flush waits for long statements while writes still go on.
+		return statements{[]string{"FLUSH NO_WRITE_TO_BINLOG TABLES", "FLUSH TABLES WITH READ LOCK"}, "UNLOCK TABLES"}, nil
+	case plug.ScopeBackup:
+	default:
+		return statements{}, fmt.Errorf("scope %q: %w", scope, plug.ErrInvalid)
+	}
+	var comment string
+	if err := s.conn.QueryRowContext(ctx, "SELECT @@version_comment").Scan(&comment); err != nil {
+		return statements{}, fmt.Errorf("ask for the kind of server: %w", err)
+	}
+	if strings.Contains(comment, "Percona") {
+		return statements{[]string{"LOCK TABLES FOR BACKUP"}, "UNLOCK TABLES"}, nil
+	}
+	return statements{[]string{"LOCK INSTANCE FOR BACKUP"}, "UNLOCK INSTANCE"}, nil
+}
+
+// Acquire is plug.Lock's. No statement runs under ctx: the driver would drop the
+// connection, and the server would find out later.
+func (l *Lock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait+2*patience)
+	defer cancel()
+	s, err := l.session(own, wait)
+	if err != nil {
+		return nil, known(err)
+	}
+	words, err := l.statements(own, s, scope)
+	if err != nil {
+		s.end()
+		return nil, known(err)
+	}
+	begun := time.Now()
+	result := make(chan error, 1)
+	go func() { result <- s.exec(own, words.lock) }()
+	why, err := l.await(ctx, s, wait, result)
+	if err == nil {
+		return hold(s, words.unlock, time.Since(begun)), nil
+	}
+	cancel() // a statement that is still under way would keep the connection
+	s.end()
+	if why.late || number(err) == errLockWaitTimeout {
+		return nil, &plug.LockTimeout{Scope: scope, Wait: wait, Blockers: why.blockers}
+	}
+	return nil, known(fmt.Errorf("take the %s lock: %w", scope, err))
+}
+
+// waiting is what was seen while the lock was waited for.
+type waiting struct {
+	late     bool // the wait ended it, not the server
+	blockers []plug.Blocker
+}
+
+// await waits for the lock statement, and looks at who is in its way: afterwards, it
+// could not be known.
+func (l *Lock) await(ctx context.Context, s *session, wait time.Duration, result <-chan error) (waiting, error) {
+	var w waiting
+	begun := time.Now()
+	// The server counts in seconds, and only part of a statement's waits.
+	limit := time.NewTimer(wait + 100*time.Millisecond)
+	defer limit.Stop()
+	look := time.NewTimer(min(wait/2, 200*time.Millisecond))
+	defer look.Stop()
+	for {
+		select {
+		case err := <-result:
+			return w, err
+		case <-look.C:
+			if b := l.blockers(ctx, s.id, time.Since(begun)); len(b) > 0 {
+				w.blockers = b
+			}
+			look.Reset(time.Second)
+		case <-limit.C:
+			w.late = true
+			l.kill(ctx, "KILL QUERY", s.id)
+		case <-ctx.Done():
+			l.kill(ctx, "KILL", s.id)
+			return w, context.Cause(ctx)
+		}
+	}
+}
+
+// kill ends a statement or a session from another connection. It is a help, not a need:
+// the session also ends by itself.
+func (l *Lock) kill(ctx context.Context, how string, id uint64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	_, _ = l.db.ExecContext(ctx, fmt.Sprintf("%s %d", how, id))
+}
+
+// session is one connection with a lease.
+type session struct {
+	l    *Lock
+	conn *sql.Conn
+	id   uint64
+}
+
+func (l *Lock) session(ctx context.Context, wait time.Duration) (*session, error) {
+	conn, err := l.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	s := &session{l: l, conn: conn}
+	set := fmt.Sprintf("SET SESSION lock_wait_timeout=%d, wait_timeout=%d", seconds(wait), seconds(l.lease))
+	if _, err = conn.ExecContext(ctx, set); err == nil {
+		err = conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&s.id)
+	}
+	if err != nil {
+		s.end()
+		return nil, fmt.Errorf("prepare the session: %w", err)
+	}
+	return s, nil
+}
+
+func seconds(d time.Duration) int { return max(1, int(math.Ceil(d.Seconds()))) }
+
+func (s *session) exec(ctx context.Context, all []string) error {
+	for _, q := range all {
+		if _, err := s.conn.ExecContext(ctx, q); err != nil {
+			return fmt.Errorf("%s: %w", q, err)
+		}
+	}
+	return nil
+}
+
+// end closes the connection, so that the pool does not give its settings to another.
+func (s *session) end() {
+	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // it is what closes it
+	_ = s.conn.Close()
+}
+
+// The server's error numbers, see mysqld_error.h.
+const (
+	errAccessDenied     = 1045
+	errDBAccessDenied   = 1044
+	errSpecificAccess   = 1227
+	errLockWaitTimeout  = 1205
+	errQueryInterrupted = 1317
+)
+
+func number(err error) uint16 {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		return e.Number
+	}
+	return 0
+}
+
+// known gives the server's errors the identity that callers look for.
+func known(err error) error {
+	switch number(err) {
+	case errAccessDenied, errDBAccessDenied, errSpecificAccess:
+		return fmt.Errorf("%w: %w", plug.ErrPermission, err)
+	}
+	return err
+}
