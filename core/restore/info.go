@@ -42,16 +42,7 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 	if err := r.checkTarget(ctx); err != nil {
 		return err
 	}
-	if r.reader, err = r.cfg.Repo.OpenBackup(ctx, m.ID); err != nil {
-		return err
-	}
-	if r.tree, err = planTree(m, r.reader.Files()); err != nil {
-		return err
-	}
-	if r.tree.log, err = planRedo(m, data, r.tree.redo.Size, r.cfg.RedoFileSize); err != nil {
-		return err
-	}
-	if r.system, err = findSystem(&m.Server, r.tree); err != nil {
+	if err := r.plan(ctx, data); err != nil {
 		return err
 	}
 	if r.recovered() {
@@ -61,6 +52,22 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 		return err
 	}
 	return r.reader.Check(ctx)
+}
+
+// plan reads which files the backup has and says where each will lie.
+func (r *restore) plan(ctx context.Context, data version.Version) (err error) {
+	m := &r.manifest
+	if r.reader, err = r.cfg.Repo.OpenBackup(ctx, m.ID); err != nil {
+		return err
+	}
+	if r.tree, err = planTree(m, r.reader.Files()); err != nil {
+		return err
+	}
+	if r.tree.log, err = planRedo(m, data, r.tree.redo.Size, r.cfg.RedoFileSize); err != nil {
+		return err
+	}
+	r.system, err = findSystem(&m.Server, r.tree)
+	return err
 }
 
 // recovered reports whether an earlier run got so far that only moving is left.

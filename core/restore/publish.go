@@ -45,21 +45,15 @@ func (s *staging) publish(ctx context.Context, commit func()) error {
 		if name == dictionary {
 			continue
 		}
-		if err := at(ctx, syncpoint.PublishEntry); err != nil {
+		if err := m.publish(ctx, syncpoint.PublishEntry, name, name); err != nil {
 			return err
-		}
-		if err := m.move(name, name); err != nil {
-			return fmt.Errorf("publish %s: %w", name, err)
 		}
 	}
 	if err := m.sync(); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
 	}
-	if err := at(ctx, syncpoint.PublishRename); err != nil {
+	if err := m.publish(ctx, syncpoint.PublishRename, hidden, dictionary); err != nil {
 		return err
-	}
-	if err := m.move(hidden, dictionary); err != nil {
-		return fmt.Errorf("publish %s: %w", dictionary, err)
 	}
 	if err := m.sync(); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
@@ -130,6 +124,17 @@ func (m mover) Close() {
 }
 
 func (m mover) sync() error { return errors.Join(m.to.Sync(), m.from.Sync()) }
+
+// publish moves one entry, unless the run is stopped before.
+func (m mover) publish(ctx context.Context, p syncpoint.Point, name, as string) error {
+	if err := at(ctx, p); err != nil {
+		return err
+	}
+	if err := m.move(name, as); err != nil {
+		return fmt.Errorf("publish %s: %w", as, err)
+	}
+	return nil
+}
 
 // move renames name to as in the other directory. One that was moved by an earlier run is
 // not there any more.
