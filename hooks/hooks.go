@@ -130,6 +130,7 @@ func (h *Hooks) startLocked(ctx context.Context) error {
 		return err
 	}
 	if m.Loaded == nil || m.Loaded.Error != "" || len(m.Loaded.Functions) != len(h.scripts) {
+		p.kill()
 		p.end(ctx)
 		if m.Loaded != nil && m.Loaded.Error != "" {
 			return errors.New(m.Loaded.Error)

@@ -100,7 +100,7 @@ func with(t *testing.T, cfg hooks.Config, script string) (*hooks.Hooks, *journal
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.Close(context.Background()) })
+	t.Cleanup(func() { h.Close(t.Context()) }) // which is over: the process is killed, and a race detector does not sleep in it
 	return h, j
 }
 
