@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/plugins/builtin"
 )
 
 // plugin also serves a built-in plugin: remora plugin KIND NAME, as the host runs it.
@@ -20,13 +21,10 @@ func (a *app) plugin() *cobra.Command {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			for _, b := range builtins() {
-				if len(args) >= 2 && b.kind == args[0] && b.name == args[1] {
-					b.serve()
-					return nil
-				}
+			if len(args) >= 2 {
+				return builtin.Serve(args[0], args[1])
 			}
-			return code.Hint(code.Usage, "remora plugin list", "no plugin command or built-in %q", args)
+			return code.Hint(code.Usage, "remora plugin list", "unknown command %q for \"remora plugin\"", args[0])
 		},
 	}
 	c.AddCommand(&cobra.Command{
@@ -35,9 +33,9 @@ func (a *app) plugin() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			t := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "KIND\tNAME\tWHAT")
-			for _, b := range builtins() {
-				fmt.Fprintf(t, "%s\t%s\t%s\n", b.kind, b.name, b.about)
+			fmt.Fprintln(t, "KIND\tNAME")
+			for _, p := range builtin.List() {
+				fmt.Fprintf(t, "%s\t%s\n", p.Kind, p.Name)
 			}
 			return t.Flush()
 		},

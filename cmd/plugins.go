@@ -13,31 +13,10 @@ import (
 	"github.com/remora-backup/remora/core/config"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
-	"github.com/remora-backup/remora/plugins/fs"
+	"github.com/remora-backup/remora/plugins/builtin"
 	"github.com/remora-backup/remora/plugins/host"
 	"github.com/remora-backup/remora/plugins/sdk"
 )
-
-// builtin is a plugin that this binary serves itself, as a process of its own.
-type builtin struct {
-	kind, name, about string
-	serve             func()
-}
-
-// builtins is the list of them.
-func builtins() []builtin {
-	return []builtin{
-		{host.Storage, "fs", "objects as files below a directory", fs.Serve},
-	}
-}
-
-func builtinNames() map[string][]string {
-	names := map[string][]string{}
-	for _, b := range builtins() {
-		names[b.kind] = append(names[b.kind], b.name)
-	}
-	return names
-}
 
 // plugins starts plugins and ends all of them together.
 type plugins struct {
@@ -57,7 +36,7 @@ func (p *plugins) start(ctx context.Context, kind string, c config.Plugin, serve
 		}
 		spec.Server = text
 	}
-	started, err := host.Start(ctx, spec, host.Options{Self: p.app.env.Self, Builtins: builtinNames(), Logger: p.log})
+	started, err := host.Start(ctx, spec, host.Options{Self: p.app.env.Self, Builtins: builtin.Names(), Logger: p.log})
 	if err != nil {
 		return nil, code.Default(code.Plugin, err)
 	}
