@@ -150,6 +150,7 @@ func TestMisuseIsTen(t *testing.T) {
 		{"unknown plugin command", "", []string{"plugin", "lsit"}, []string{"error: "}},
 		{"unknown key", "[mysql]\nsokcet = \"/x\"\n", []string{"list"}, []string{`remora.toml:8: unknown key [mysql] sokcet, did you mean "socket"?`}},
 		{"unknown key in a run", "[mysql]\nsokcet = \"/x\"\n", []string{"backup"}, []string{`remora.toml:8: unknown key [mysql] sokcet`}},
+		{"key a plugin refuses", "pth = \"/x\"\n", []string{"list"}, []string{`remora.toml:7: [storage.config]: `, `unknown key "pth", did you mean "path"?`}},
 		{"no such file", "", []string{"list", "--config", "/no/such"}, []string{"error: read configuration: open /no/such", "hint: "}},
 		{"no such backup", "", []string{"show", "20261120T221500Z-7f3a"}, []string{"error: "}},
 		{"no backup at all", "", []string{"show", "latest"}, []string{"error: "}},

@@ -24,7 +24,7 @@ type notifier struct {
 }
 
 func (n *notifier) Event(ctx context.Context, e run.Event) {
-	if e.Kind == run.KindProgress || e.Kind == run.KindNote || n.missed >= 3 && e.Kind != run.KindEnd {
+	if !worthANotice(e) || n.missed >= 3 && e.Kind != run.KindEnd {
 		return
 	}
 	if err := send(ctx, n.to, noticeOf(e)); err != nil {
@@ -35,6 +35,12 @@ func (n *notifier) Event(ctx context.Context, e run.Event) {
 	n.missed = 0
 }
 
+// worthANotice leaves out percents, remarks, and the phases that only say what the end
+// says.
+func worthANotice(e run.Event) bool {
+	return e.Kind != run.KindProgress && e.Kind != run.KindNote && lineOf(e).text != ""
+}
+
 func send(ctx context.Context, to plug.Notify, n plug.Notice) error {
 	ctx, cancel := context.WithTimeout(ctx, sendWithin)
 	defer cancel()
@@ -43,11 +49,7 @@ func send(ctx context.Context, to plug.Notify, n plug.Notice) error {
 
 func noticeOf(e run.Event) plug.Notice {
 	l := lineOf(e)
-	text := l.text
-	if text == "" {
-		text = e.Phase
-	}
-	n := plug.Notice{Time: e.Time, Operation: e.Operation, ID: e.ID, Text: l.operation + ": " + text,
+	n := plug.Notice{Time: e.Time, Operation: e.Operation, ID: e.ID, Text: l.operation + ": " + l.text,
 		Severity: map[string]string{note: "info", warning: "warning", failure: "error"}[l.level]}
 	if e.Kind == run.KindEnd && e.State == run.Failed {
 		n.Severity = "error"

@@ -37,6 +37,9 @@ func (p *plugins) start(ctx context.Context, kind string, c config.Plugin, serve
 		spec.Server = text
 	}
 	started, err := host.Start(ctx, spec, host.Options{Self: p.app.env.Self, Builtins: builtin.Names(), Logger: p.log})
+	if code.Of(err) == code.Usage {
+		err = c.Explain(err)
+	}
 	if err != nil {
 		return nil, code.Default(code.Plugin, err)
 	}

@@ -134,6 +134,31 @@ func TestParseNamesThePlaceOfAnError(t *testing.T) {
 	}
 }
 
+func TestExplainNamesWhatAPluginRefused(t *testing.T) {
+	s, err := Parse("f.toml", whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusal := code.New(code.Usage, `unknown key "deep", did you mean "depth"?`)
+	for _, c := range []struct {
+		p    Plugin
+		err  error
+		want string
+	}{
+		{s.Storage, refusal, `f.toml:19: [storage.config]: unknown key "deep", did you mean "depth"?`},
+		{s.Storage, code.New(code.Usage, "no"), "f.toml:17: [storage.config]: no"},
+		{s.Storage, code.New(code.Usage, `key "absent" is missing`), `f.toml:17: [storage.config]: key "absent" is missing`},
+		{s.Notify[0], code.New(code.Usage, `key "url": no`), `f.toml:24: [notify.config]: key "url": no`},
+		{s.Notify[1], code.New(code.Usage, "no"), "f.toml:26: [notify.config]: no"},
+		{s.Lock, code.New(code.Usage, "no"), "f.toml: [lock.config]: no"},
+	} {
+		got := c.p.Explain(c.err)
+		if got.Error() != c.want || code.Of(got) != code.Usage {
+			t.Errorf("got  %q (code %d)\nwant %q", got, code.Of(got), c.want)
+		}
+	}
+}
+
 func TestFindPrefersTheFlag(t *testing.T) {
 	env := func(v string) func(string) string {
 		return func(name string) string {

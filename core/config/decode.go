@@ -19,14 +19,20 @@ type keys []string
 
 func (k keys) with(s string) keys { return append(slices.Clone(k), s) }
 
-// String is the key as a person looks for it: [mysql] port.
-func (k keys) String() string {
+// names leaves out the positions.
+func (k keys) names() []string {
 	var names []string
 	for _, s := range k {
-		if _, err := strconv.Atoi(s); err != nil { // a position is no name
+		if _, err := strconv.Atoi(s); err != nil {
 			names = append(names, s)
 		}
 	}
+	return names
+}
+
+// String is the key as a person looks for it: [mysql] port.
+func (k keys) String() string {
+	names := k.names()
 	if len(names) < 2 {
 		return strings.Join(names, ".")
 	}
@@ -149,7 +155,8 @@ func (d *decoder) plugins(at keys, v any, into *[]Plugin) error {
 	}
 	for i, tree := range trees {
 		p := plugin("")
-		if err := d.table(at.with(fmt.Sprint(i)), tree, &p); err != nil {
+		p.d, p.at = d, at.with(strconv.Itoa(i))
+		if err := d.table(p.at, tree, &p); err != nil {
 			return err
 		}
 		*into = append(*into, p)
@@ -177,7 +184,7 @@ func kind(v any) string {
 func fieldsOf(v reflect.Value) map[string]reflect.Value {
 	fields := map[string]reflect.Value{}
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("toml"); name != "-" {
+		if name := v.Type().Field(i).Tag.Get("toml"); name != "" && name != "-" {
 			fields[name] = v.Field(i)
 		}
 	}

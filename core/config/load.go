@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 
@@ -43,7 +45,9 @@ func Parse(path, text string) (Settings, error) {
 	}
 	s := defaults()
 	s.Path = path
-	d := decoder{path: path, text: text}
+	d := &decoder{path: path, text: text}
+	s.Storage.d, s.Storage.at = d, keys{"storage"}
+	s.Lock.d, s.Lock.at = d, keys{"lock"}
 	if err := d.table(nil, tree, &s); err != nil {
 		return Settings{}, err
 	}
@@ -59,9 +63,29 @@ type decoder struct {
 }
 
 func (d *decoder) errorf(at keys, hint, format string, args ...any) error {
-	where := d.path
+	return code.Hint(code.Usage, hint, "%s: %s", d.place(at), fmt.Sprintf(format, args...))
+}
+
+// place is file:line, or the file if what is meant is not in it.
+func (d *decoder) place(at keys) string {
 	if n := lineOf(d.text, at); n > 0 {
-		where = fmt.Sprintf("%s:%d", d.path, n)
+		return fmt.Sprintf("%s:%d", d.path, n)
 	}
-	return code.Hint(code.Usage, hint, "%s: %s", where, fmt.Sprintf(format, args...))
+	return d.path
+}
+
+var quotedKey = regexp.MustCompile(`key "([^"]+)"`)
+
+// Explain says where in the file the settings stand that the plugin refused with err:
+// the key it names (as in: key "url"), else its table. The code and hint of err remain.
+func (p Plugin) Explain(err error) error {
+	if err == nil || p.d == nil {
+		return err
+	}
+	table := p.at.with("config")
+	named := table
+	if m := quotedKey.FindStringSubmatch(err.Error()); m != nil {
+		named = table.with(m[1])
+	}
+	return fmt.Errorf("%s: [%s]: %w", p.d.place(named), strings.Join(table.names(), "."), err)
 }

@@ -51,6 +51,9 @@ type Plugin struct {
 	Args    []string        `toml:"args"`     // of the executable
 	EnvPass []string        `toml:"env_pass"` // names of variables handed on; no other is
 	Config  json.RawMessage `toml:"config"`
+
+	d  *decoder
+	at keys
 }
 
 // Hooks names the Lua scripts, in the order in which they are called.
