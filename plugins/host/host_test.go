@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 		playHost(os.Args[2])
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "plain" {
+		plainCopy(os.Args[2])
+		return
+	}
 	os.Exit(m.Run())
 }
 
