@@ -159,6 +159,32 @@ func forge(t *testing.T, m *memory, files []File, groups []group, packs map[stri
 	return id
 }
 
+// TestIndexGroupsProveThemselves: a changed group is found when it is read, before anything
+// is done with it.
+func TestIndexGroupsProveThemselves(t *testing.T) {
+	z := zeros(1, 16384, 16384)
+	good := appendTrailer(appendGroup([]byte(indexMagic), 0, 0, 0, 1, z.append(nil)), 1, 1)
+	read := func(b []byte) (int, error) {
+		x, err := newIndexReader(bytes.NewReader(b))
+		n := 0
+		for ; err == nil; n++ {
+			_, err = x.next()
+		}
+		return n - 1, err
+	}
+	if n, err := read(good); n != 1 || err != io.EOF {
+		t.Fatalf("good: got %d groups, %v", n, err)
+	}
+	for i := range good {
+		b := bytes.Clone(good)
+		b[i] ^= 1
+		n, err := read(b)
+		if err == io.EOF || i < len(good)-headerSize-sumSize && n > 0 {
+			t.Errorf("byte %d: got %d groups, %v", i, n, err)
+		}
+	}
+}
+
 // endless gives an object with no end.
 type endless struct {
 	*memory
@@ -323,6 +349,7 @@ func TestBomb(t *testing.T) {
 	}{
 		{"grows", bomb},
 		{"is short", enc.EncodeAll(make([]byte, length-1), nil)},
+		{"is something else", enc.EncodeAll(bytes.Repeat([]byte{1}, length), nil)},
 		{"asks for a large window", hugeWindow(t)},
 		{"is no frame", []byte("hello")},
 		{"is nothing", []byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}},
