@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +35,7 @@ func (a *app) debugClient() *cobra.Command {
 		Args:   cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			answer, err := debug.Do(c.Context(), args[0], args[1:]...)
-			if answer != "" {
+			if answer = strings.TrimRight(answer, "\n"); answer != "" {
 				fmt.Fprintln(a.env.Stdout, answer)
 			}
 			return err

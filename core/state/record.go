@@ -46,12 +46,17 @@ func (s *Store) Describe(ctx context.Context, id string, change func(*Operation)
 // run: Err returns it afterwards.
 func (s *Store) Event(ctx context.Context, e run.Event) {
 	var odd error // a result that does not fit the columns: recorded as far as it does
-	err := s.transact(ctx, func(tx *sql.Tx) error {
+	small := e.Kind == run.KindProgress || e.Kind == run.KindNote
+	commit := s.transact
+	if small {
+		commit = s.jot
+	}
+	err := commit(ctx, func(tx *sql.Tx) error {
 		row := Progress{ID: e.ID, Seq: e.Seq, Time: e.Time, Event: e.Kind, State: stateOf(e), Phase: e.Phase, Percent: e.Percent, Message: e.Message}
 		if err := insert(ctx, tx, "backup_progress", row.columns()); err != nil {
 			return err
 		}
-		if e.Kind == run.KindProgress || e.Kind == run.KindNote {
+		if small {
 			return nil
 		}
 		return update(ctx, tx, e.ID, func(o *Operation) { odd = apply(o, e) })

@@ -6,7 +6,8 @@
 //
 // The database is in WAL mode: a person who leaves a sqlite3 session open cannot keep
 // the end of a backup from being recorded, and after kill -9 the next open replays what
-// was committed. When nobody has it open it is one file again. Every commit is synced.
+// was committed. When nobody has it open it is one file again. All but percents and notes
+// is synced to disk at once.
 package state
 
 import (
@@ -48,7 +49,7 @@ func openSchema(ctx context.Context, dir string, migrations []string) (*Store, e
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"},
+		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "foreign_keys(1)"},
 		"_txlock": {"immediate"},
 	}.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
@@ -110,9 +111,28 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// transact runs f within a transaction that is synced to disk when it returns nil.
+// transact runs f within a transaction that is on disk when it returns nil.
 func (s *Store) transact(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+	return s.commit(ctx, "FULL", f)
+}
+
+// jot runs f within a transaction that survives the end of this process, and reaches the
+// disk with the next transact: nobody waits for a disk that a backup keeps busy because
+// of a percent.
+func (s *Store) jot(ctx context.Context, f func(*sql.Tx) error) error {
+	return s.commit(ctx, "NORMAL", f)
+}
+
+func (s *Store) commit(ctx context.Context, synchronous string, f func(*sql.Tx) error) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = "+synchronous); err != nil {
+		return err
+	}
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
