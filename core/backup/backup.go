@@ -8,7 +8,7 @@
 //	following_redo       follow.go      from the newest checkpoint on, to the end of the backup
 //	copying_tablespaces  copy.go        all of them, without any lock; every page verified
 //	catching_up          catchup.go     what DDL made stale, again, in ever shorter rounds
-//	locking              window.go      the backup lock; DDL waits, DML goes on
+//	locking              lock.go        the backup lock; DDL waits, DML goes on; a last look
 //	sync_point           window.go      the rest, the proof, the position; unlock
 //	cutting_logs         tail.go        redo and binlog, up to exactly that position
 //	storing_manifest     tail.go        last
@@ -73,14 +73,15 @@ type engine struct {
 	work context.Context
 	fail context.CancelCauseFunc
 
-	held     plug.Held
-	released bool
-	last     found // the directory under the lock
-	sync     server.LogStatus
-	binlog   *binlogCopy
-	manifest repo.Manifest
-	phases   []repo.Phase
-	notes    []string
+	held      plug.Held       // nil unless the lock is held
+	asked     bool            // which tables are discarded, since the redo is followed
+	discarded map[uint32]bool // by space id
+	altered   server.Altered  // at the beginning
+	last      found           // under the lock
+	sync      server.LogStatus
+	binlog    *binlogCopy
+	manifest  repo.Manifest
+	phases    []repo.Phase
 }
 
 // New returns the plan of a backup.
@@ -140,8 +141,8 @@ func (e *engine) phase(name string, do func(context.Context, *run.Task) error) r
 // cleanup gives everything back, the lock first. Nothing of an unfinished backup stays.
 func (e *engine) cleanup(ctx context.Context, t *run.Task, failed error) error {
 	var errs []error
-	if e.held != nil && !e.released {
-		errs = append(errs, e.release(ctx, t))
+	if e.held != nil {
+		errs = append(errs, e.release(ctx))
 	}
 	if e.fail != nil {
 		e.fail(context.Canceled)

@@ -2,11 +2,14 @@ package backup
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/innodb/page"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -31,31 +34,25 @@ func (e *engine) copyTablespaces(ctx context.Context, t *run.Task) error {
 	}
 	e.copier.begun = e.redo.position
 	e.others.packer = e.copier.packers[0]
-	now, err := e.dir.look(ctx, e.track.takeTouched())
+	e.asked = false // the look before the redo was followed does not count
+	now, err := e.outstanding(ctx, false)
 	if err != nil {
 		return err
+	}
+	for i := range now.todo {
+		now.todo[i].why = "" // for the first time, like all
 	}
 	if err := syncpoint.At(ctx, syncpoint.CopyDiscovered); err != nil {
 		return err
 	}
-	t.Total(e.sizes(now.spaces))
-	if err := e.copier.all(ctx, t, now.spaces); err != nil {
+	t.Total(bytesOf(now.todo))
+	if err := e.copier.all(ctx, t, now.todo); err != nil {
 		return err
 	}
 	if err := e.others.refresh(ctx, now.others, false); err != nil {
 		return err
 	}
 	return syncpoint.At(ctx, syncpoint.CopyDone)
-}
-
-// sizes adds up the present sizes of files, in bytes; for progress only.
-func (e *engine) sizes(entries []entry) (bytes int64) {
-	for _, en := range entries {
-		if st, err := os.Stat(filepath.Join(e.dir.root, en.path)); err == nil {
-			bytes += st.Size()
-		}
-	}
-	return bytes
 }
 
 // catchUp copies again what DDL made stale, in rounds, until a round is short. At its end
@@ -70,52 +67,78 @@ func (e *engine) catchUp(ctx context.Context, t *run.Task) error {
 			return err
 		}
 		began := time.Now()
-		now, todo, err := e.outstanding(ctx)
+		now, err := e.outstanding(ctx, false)
 		if err != nil {
 			return err
 		}
-		if err := e.unexplained(todo); err != nil {
+		if err := e.unexplained(now.todo); err != nil {
 			return err
 		}
-		if len(todo) > 0 {
-			t.Note("round %d: copying %d tablespaces again or for the first time (%s: %s)", round, len(todo), todo[0].path, e.track.stale(todo[0]))
+		if len(now.todo) > 0 {
+			t.Note("round %d: copying %d tablespaces again or for the first time (%s: %s)", round, len(now.todo), now.todo[0].path, now.todo[0].why)
 		}
-		if err := e.copier.all(ctx, t, todo); err != nil {
+		if err := e.copier.all(ctx, t, now.todo); err != nil {
 			return err
 		}
 		if err := e.others.refresh(ctx, now.others, false); err != nil {
 			return err
 		}
-		if len(todo) == 0 || time.Since(began) < shortRound {
+		if len(now.todo) == 0 || time.Since(began) < shortRound {
 			break
 		}
 	}
 	return e.settle(ctx)
 }
 
-// outstanding looks at the directory and returns the tablespaces without a good copy.
-func (e *engine) outstanding(ctx context.Context) (found, []entry, error) {
-	now, err := e.dir.look(ctx, e.track.takeTouched())
-	if err != nil {
-		return found{}, nil, err
-	}
-	var todo []entry
-	for _, en := range now.spaces {
-		if e.track.stale(en) != "" {
-			todo = append(todo, en)
-		}
-	}
-	return now, todo, nil
-}
-
-// unexplained fails for a page that stays bad in a tablespace that no DDL touched.
+// unexplained fails for a page that stays bad in a tablespace that no DDL touched. All redo
+// from before the last reading has been parsed; DDL that is still under way is given the
+// benefit of another copy if the page is good by now.
 func (e *engine) unexplained(todo []entry) error {
 	for _, en := range todo {
-		if err := e.track.unexplained(en); err != nil {
-			return fmt.Errorf("the source is damaged: %w", err)
+		c := e.track.spoiled(en)
+		if c == nil {
+			continue
+		}
+		bad, err := e.stillBad(c)
+		if err != nil {
+			return err
+		}
+		if bad {
+			return damaged(c.spoiled())
 		}
 	}
 	return nil
+}
+
+func damaged(err error) error {
+	return code.Hint(code.CorruptPage, "CHECK TABLE ... EXTENDED tells which table and index; a backup of damaged pages would be no backup",
+		"the source is damaged: %w", err)
+}
+
+// stillBad reads the page that spoiled a copy again.
+func (e *engine) stillBad(c *copying) (bool, error) {
+	file, err := os.Open(e.dir.full(c.path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unreadable(err)
+	}
+	defer file.Close()
+	if _, err := e.dir.read(file, c.place); err != nil {
+		return !errors.Is(err, errAway), nil
+	}
+	v, err := page.NewVerifier(c.pages)
+	if err != nil {
+		return false, err
+	}
+	b := make([]byte, c.pages.Physical)
+	if _, err := file.ReadAt(b, int64(c.page-c.first)*int64(len(b))); errors.Is(err, io.EOF) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	return v.Verify(b, c.page).Corrupt(), nil
 }
 
 // settle makes all that was copied durable.

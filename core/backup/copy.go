@@ -4,20 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
-	"github.com/remora-backup/remora/core/code"
-	"github.com/remora-backup/remora/core/innodb/page"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/repo"
@@ -28,9 +22,6 @@ import (
 const (
 	extentSize = 1 << 20 // bytes; a whole number of pages of any size
 	unitSize   = 64 << 20
-	rereads    = 10
-	firstPause = 2 * time.Millisecond // before a page is read again; doubled each time
-	lastPause  = 100 * time.Millisecond
 )
 
 // copier copies tablespaces into the backup, several at once. Each worker has its own
@@ -41,23 +32,23 @@ type copier struct {
 	backup  *repo.Backup
 	packers []*repo.Packer
 	begun   func() redo.LSN // redo parsed so far
-	reread  atomic.Int64    // pages that were torn at first
+	reread  atomic.Int64    // extents that were torn at first
 	again   atomic.Int64    // tablespaces that were copied again
-	copied  atomic.Int64    // bytes
 }
 
-// copying is a tablespace file that is being copied.
+// copying is a tablespace file that is being copied, or was.
 type copying struct {
-	entry
+	entry // size: when it was opened; what is added later comes with the redo
 	file  *os.File
 	id    repo.FileID
-	size  int64 // bytes, when it was opened; what is added later comes with the redo
 	begun redo.LSN
 	thin  bool // has holes
+	stale bool // guarded by the tracker
 
 	left atomic.Int32 // units not done
 	mu   sync.Mutex
 	bad  error
+	page uint32 // which spoiled it
 }
 
 type unit struct {
@@ -79,7 +70,7 @@ func (c *copier) all(ctx context.Context, t *run.Task, todo []entry) error {
 		}
 		return nil
 	})
-	for _, p := range c.packers {
+	for _, p := range c.packers[:min(len(c.packers), len(todo))] {
 		group.Go(func() error {
 			w := worker{copier: c, packer: p, buf: make([]byte, extentSize), task: t}
 			for u := range units {
@@ -94,156 +85,74 @@ func (c *copier) all(ctx context.Context, t *run.Task, todo []entry) error {
 }
 
 // open begins the copy of one file and hands out its units. A file that is gone, or
-// another one by now, is left to the next look at the directory.
+// another one by now, is left to the next look.
 func (c *copier) open(ctx context.Context, e entry, units chan<- unit) error {
 	if err := syncpoint.At(ctx, syncpoint.CopyOpen); err != nil {
 		return err
 	}
 	begun := c.begun()
-	file, err := os.Open(filepath.Join(c.dir.root, filepath.FromSlash(e.path)))
+	file, err := os.Open(c.dir.full(e.path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return err
+		return unreadable(err)
 	}
-	now, err := c.dir.readEntry(file, e.path, e.kind)
-	if err == nil && now.key() != e.key() || errors.Is(err, errBlank) {
-		file.Close()
-		c.tracker.touch(e.path)
-		return nil
+	now, err := c.dir.read(file, e.place)
+	if errors.Is(err, errAway) {
+		return file.Close()
 	}
 	st, serr := file.Stat()
 	if err = errors.Join(err, serr); err != nil {
 		file.Close()
 		return err
 	}
-	cp := &copying{entry: now, file: file, id: c.backup.NewFile(), size: st.Size(), begun: begun, thin: thin(st)}
+	now.why = e.why
+	cp := &copying{entry: now, file: file, id: c.backup.NewFile(), begun: begun, thin: thin(st)}
 	count := max(1, (cp.size+unitSize-1)/unitSize)
 	cp.left.Store(int32(count))
 	for i := range count {
 		select {
 		case units <- unit{cp, i * unitSize, min((i+1)*unitSize, cp.size)}:
 		case <-ctx.Done():
-			file.Close()
 			return context.Cause(ctx)
 		}
 	}
 	return nil
 }
 
-// worker copies units, one after the other.
-type worker struct {
-	*copier
-	packer *repo.Packer
-	task   *run.Task
-	buf    []byte
-
-	verifier *page.Verifier
-	size     page.Size
-}
-
-func (w *worker) copy(ctx context.Context, u unit) error {
-	if w.verifier == nil || w.size != u.c.pages {
-		v, err := page.NewVerifier(u.c.pages)
-		if err != nil {
-			return err
-		}
-		w.verifier, w.size = v, u.c.pages
+// done records the copy when its last unit is done. A file that has become another
+// tablespace's meanwhile, which an import does, is no copy.
+func (c *copier) done(ctx context.Context, cp *copying) error {
+	_, err := c.dir.read(cp.file, cp.place)
+	if cerr := cp.file.Close(); err == nil {
+		err = cerr
 	}
-	for at := u.from; at < u.to && u.c.spoiled() == nil; at += extentSize {
-		if err := syncpoint.At(ctx, syncpoint.CopyExtent); err != nil {
-			return err
-		}
-		if err := w.extent(ctx, u.c, at, int(min(extentSize, u.to-at))); err != nil {
-			return err
-		}
-	}
-	_ = unix.Fadvise(int(u.c.file.Fd()), u.from, u.to-u.from, unix.FADV_DONTNEED) // advice only
-	if u.c.left.Add(-1) > 0 {
+	if errors.Is(err, errAway) {
 		return nil
 	}
-	return w.finish(ctx, u.c)
-}
-
-// extent copies n bytes at offset at.
-func (w *worker) extent(ctx context.Context, c *copying, at int64, n int) error {
-	b := w.buf[:n]
-	seen, err := w.read(ctx, c, b, at)
-	if err != nil {
-		return err
+	if err != nil && cp.spoiled() == nil {
+		cp.spoil(0, err)
 	}
-	if seen.Bad >= 0 {
-		number := at/int64(w.size.Physical) + int64(seen.Bad)
-		p := b[seen.Bad*w.size.Physical:]
-		c.spoil(code.New(code.CorruptPage, "%s: page %d (LSN %d) is corrupt after %d readings: %w",
-			c.path, number, page.LSN(p[:w.size.Physical]), rereads, seen.Outcome.Err()))
-		return nil
+	if c.tracker.copied(cp) {
+		c.again.Add(1)
 	}
-	if c.spoiled() != nil {
-		return nil
-	}
-	e := repo.Extent{File: c.id, Offset: at, MaxLSN: seen.MaxLSN}
-	if err := w.packer.Extent(ctx, e, b); err != nil {
-		return err
-	}
-	w.copied.Add(int64(n))
-	w.task.Advance(int64(n))
-	return nil
-}
-
-// read fills b from offset at and verifies its pages. A page that the server is writing
-// can look corrupt; it is read again until it is whole or the patience is at its end.
-func (w *worker) read(ctx context.Context, c *copying, b []byte, at int64) (page.Extent, error) {
-	pause := firstPause
-	for try := 1; ; try++ {
-		switch n, err := c.file.ReadAt(b, at); {
-		case errors.Is(err, io.EOF):
-			c.spoil(code.New(code.CorruptPage, "%s became shorter while it was copied: %d of %d bytes at %d", c.path, n, len(b), at))
-			return page.Extent{Bad: -1}, nil
-		case err != nil:
-			return page.Extent{}, err
-		}
-		first := uint32(at / int64(w.size.Physical))
-		seen := w.verifier.VerifyExtent(b, first, c.exempt())
-		if seen.Bad < 0 || try == rereads {
-			return seen, nil
-		}
-		w.reread.Add(1)
-		_ = unix.Fadvise(int(c.file.Fd()), at, int64(len(b)), unix.FADV_DONTNEED) // read it from the disk
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return page.Extent{}, context.Cause(ctx)
-		}
-		pause = min(2*pause, lastPause)
-	}
+	return syncpoint.At(ctx, syncpoint.CopyFileDone)
 }
 
 // exempt says which pages are no pages: the old doublewrite area of the system tablespace.
 func (c *copying) exempt() func(uint32) bool {
-	if c.kind != tablespace.SystemFile || c.part > 0 {
+	if c.space != tablespace.System {
 		return nil
 	}
 	return c.pages.InDoublewrite
 }
 
-// finish records the copy when its last unit is done.
-func (w *worker) finish(ctx context.Context, c *copying) error {
-	if err := c.file.Close(); err != nil {
-		return err
-	}
-	if w.tracker.copied(c) {
-		w.again.Add(1)
-	}
-	return syncpoint.At(ctx, syncpoint.CopyFileDone)
-}
-
-func (c *copying) spoil(err error) {
+func (c *copying) spoil(page uint32, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bad == nil {
-		c.bad = err
+		c.bad, c.page = err, page
 	}
 }
 

@@ -21,6 +21,10 @@ const (
 	redoBacklog = 64
 )
 
+// maxHeld bounds what is held in memory: the redo that is written while the server is asked
+// for the position, which takes it a few milliseconds.
+const maxHeld = 512 << 20
+
 // errStopped ends the follower's pass at the LSN it was told.
 var errStopped = errors.New("stopped at the sync point")
 
@@ -110,6 +114,9 @@ func (f *follower) take(raw []byte, b redo.Block) error {
 	}
 	if err := f.parser.Feed(b); err != nil {
 		return code.New(code.CorruptPage, "parse redo: %w", err)
+	}
+	if f.held && len(f.pending) > maxHeld {
+		return code.New(code.Lock, "%d MiB of redo were written while the server was asked for the position", maxHeld>>20)
 	}
 	if b.Full() {
 		f.pending, f.partial = append(f.pending, raw...), f.partial[:0]

@@ -7,173 +7,271 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/page"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
+	"github.com/remora-backup/remora/core/server"
 )
 
 // inode tells one file from another that later has its name.
 type inode struct{ dev, ino uint64 }
 
-// entry is a tablespace file found on disk.
-type entry struct {
-	path  string // relative to the data directory, '/'-separated
-	inode inode
+// place is where the server says that a tablespace file lies.
+type place struct {
+	path  string // relative to the data directory if it is in it, else absolute
 	space uint32
-	part  int // which file of the system tablespace; else 0
+	part  int    // which file of the system tablespace; else 0
+	first uint32 // number of the file's first page
+}
+
+// entry is a tablespace file that was found at its place.
+type entry struct {
+	place
+	inode inode
+	size  int64 // bytes, at the last look
 	flags tablespace.Flags
 	pages page.Size
-	kind  tablespace.Kind
+	why   string // it is copied (again); "" for the first time, with all others
 }
 
 // key tells the files of all tablespaces apart: only the system tablespace has several.
-func (e entry) key() fileKey { return fileKey{e.space, e.part} }
+func (p place) key() fileKey { return fileKey{p.space, p.part} }
 
 type fileKey struct {
 	space uint32
 	part  int
 }
 
-// directory sees which files the server's data directory holds.
+// directory finds the server's files.
 //
-// A file is identified by the space id on its first page. That is read when the name is
-// new, belongs to another inode than before, was named in the redo, or can change without
-// leaving redo (undo tablespaces); else it is remembered, so that a look at many thousand
-// tables is quick enough for the time under the lock.
+// Where tablespaces lie is the dictionary's word: that holds also for those outside the
+// data directory, and names no file that is left over from something. A file is the one
+// that is meant if the space id on its first page says so. That is read when the name is
+// new or belongs to another file than before; else it is remembered, so that a look at
+// many thousand tables is quick enough for the time under the lock.
 type directory struct {
-	root  string
-	names tablespace.Names
-	page  int              // innodb_page_size in bytes
-	known map[string]entry // by path
+	root   string
+	page   int     // innodb_page_size in bytes
+	system []place // the system tablespace and the dictionary, which no list of the server names
+	names  tablespace.Names
+	undo   []string // where undo_N_trunc.log can lie
+	known  map[string]entry
 }
 
-// found is what one look at the directory saw.
-type found struct {
-	spaces []entry
+// errAway: the file does not lie where the dictionary says, or not yet.
+var errAway = errors.New("the tablespace does not lie there")
+
+func newDirectory(f server.Facts) (*directory, error) {
+	d := &directory{root: f.DataDir, page: f.PageSize, undo: []string{f.UndoDir(), f.DataDir}, known: map[string]entry{}}
+	system, err := tablespace.ParseDataFiles(f.DataFilePath)
+	if err != nil {
+		return nil, fmt.Errorf("read innodb_data_file_path: %w", err)
+	}
+	temp, err := tablespace.ParseDataFiles(f.TempDataFilePath)
+	if err != nil {
+		return nil, fmt.Errorf("read innodb_temp_data_file_path: %w", err)
+	}
+	first := int64(0)
+	for i, file := range system {
+		if file.Raw {
+			return nil, code.New(code.Version, "innodb_data_file_path names the raw device %s; raw devices are not supported", file.Path)
+		}
+		at := file.Path
+		if !filepath.IsAbs(at) {
+			at = filepath.Join(f.DataHomeDir, at)
+		}
+		p := place{path: d.relative(at), part: i, first: uint32(first)}
+		first += file.Size / int64(f.PageSize)
+		if i > 0 && path.Dir(nameOf(entry{place: p})) != path.Dir(nameOf(entry{place: d.system[0]})) {
+			return nil, code.New(code.Version, "the files of the system tablespace lie in several directories within the data directory; that is not supported")
+		}
+		d.system = append(d.system, p)
+		d.names.System = append(d.names.System, filepath.ToSlash(p.path))
+	}
+	d.system = append(d.system, place{path: "mysql.ibd", space: tablespace.Dictionary})
+	for _, file := range temp {
+		d.names.Temp = append(d.names.Temp, file.Path)
+	}
+	return d, nil
+}
+
+// relative returns a path of the server's relative to the data directory if it lies in it,
+// else absolute.
+func (d *directory) relative(p string) string {
+	if !filepath.IsAbs(p) {
+		p = filepath.Join(d.root, p)
+	}
+	if rel, err := filepath.Rel(d.root, p); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return filepath.Clean(p)
+}
+
+func (d *directory) full(p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(d.root, p)
+}
+
+// places adds what the server does not list to what it does.
+func (d *directory) places(listed []server.TablespacePath) []place {
+	places := append(make([]place, 0, len(d.system)+len(listed)), d.system...)
+	for _, s := range listed {
+		places = append(places, place{path: d.relative(s.Path), space: s.ID})
+	}
+	return places
+}
+
+// find returns the file at its place. errAway is in the error if it is not there; every
+// other failure to look is an error, and never taken for a file that is gone.
+func (d *directory) find(p place) (entry, error) {
+	st, err := os.Lstat(d.full(p.path))
+	if errors.Is(err, fs.ErrNotExist) {
+		delete(d.known, p.path)
+		return entry{}, fmt.Errorf("%w: no such file", errAway)
+	}
+	if err != nil {
+		return entry{}, unreadable(err)
+	}
+	if !st.Mode().IsRegular() {
+		return entry{}, code.New(code.Version, "%s is not a regular file (%v); links and devices in place of tablespaces are not supported", d.full(p.path), st.Mode().Type())
+	}
+	if e, ok := d.known[p.path]; ok && e.inode == inodeOf(st) && e.place == p {
+		e.size = st.Size()
+		return e, nil
+	}
+	file, err := os.Open(d.full(p.path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return entry{}, fmt.Errorf("%w: no such file", errAway)
+	}
+	if err != nil {
+		return entry{}, unreadable(err)
+	}
+	defer file.Close()
+	e, err := d.read(file, p)
+	if err != nil {
+		return entry{}, fmt.Errorf("identify %s: %w", p.path, err)
+	}
+	d.known[p.path] = e
+	return e, nil
+}
+
+// read identifies an open file.
+func (d *directory) read(file *os.File, p place) (entry, error) {
+	st, err := file.Stat()
+	if err != nil {
+		return entry{}, err
+	}
+	e := entry{place: p, inode: inodeOf(st), size: st.Size(), pages: page.Plain(d.page)}
+	if p.space == tablespace.System && p.part > 0 {
+		return e, nil // only the first file says what it is
+	}
+	var head [tablespace.HeaderSize]byte
+	if _, err := file.ReadAt(head[:], 0); errors.Is(err, io.EOF) {
+		return entry{}, fmt.Errorf("%w: it has no first page", errAway)
+	} else if err != nil {
+		return entry{}, err
+	}
+	h, err := tablespace.ParseHeader(head[:])
+	if errors.Is(err, tablespace.ErrBlank) {
+		return entry{}, fmt.Errorf("%w: its first page is blank", errAway)
+	}
+	if err != nil {
+		return entry{}, code.New(code.CorruptPage, "%s: page 0 is corrupt: %w", p.path, err)
+	}
+	if h.Space != p.space {
+		return entry{}, fmt.Errorf("%w: it is that of space id %d, want %d", errAway, h.Space, p.space)
+	}
+	if e.pages, err = h.Flags.PageSize(); err != nil {
+		return entry{}, code.New(code.CorruptPage, "%s: page 0 is corrupt: %w", p.path, err)
+	}
+	e.flags = h.Flags
+	return e, nil
+}
+
+// truncating reports whether the server is giving the undo tablespace a new file: what is
+// there meanwhile may not be complete.
+func (d *directory) truncating(space uint32) bool {
+	name := fmt.Sprintf("undo_%d_trunc.log", tablespace.UndoNumber(space))
+	for _, dir := range d.undo {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// rest is what lies in the data directory and is not the dictionary's to name.
+type rest struct {
 	others []string // files of other engines, relative
 	dirs   []string // directories of schemas, relative
-	blank  []string // tablespace files whose first page is not written yet
+	tables []string // all *.ibd, also such that no table has
 }
 
-// look lists the directory. Names that vanish meanwhile are left out: without a lock that
-// is ordinary, and under it nothing vanishes. Every other failure to look is an error, and
-// never taken for a file that is gone.
-func (d *directory) look(ctx context.Context, touched map[string]bool) (found, error) {
-	var f found
-	if err := d.lookIn(ctx, "", touched, &f); err != nil {
-		return found{}, fmt.Errorf("look at %s: %w", d.root, err)
+// scan lists the data directory and those of the schemas.
+func (d *directory) scan(ctx context.Context) (r rest, err error) {
+	if err := d.scanIn(ctx, "", &r); err != nil {
+		return rest{}, fmt.Errorf("look at %s: %w", d.root, unreadable(err))
 	}
-	return f, nil
+	return r, nil
 }
 
-func (d *directory) lookIn(ctx context.Context, sub string, touched map[string]bool, f *found) error {
-	if err := ctx.Err(); err != nil {
+func (d *directory) scanIn(ctx context.Context, sub string, r *rest) error {
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	list, err := os.ReadDir(filepath.Join(d.root, sub))
 	if errors.Is(err, fs.ErrNotExist) && sub != "" {
-		return nil
+		return nil // dropped meanwhile
 	}
 	if err != nil {
 		return err
 	}
 	for _, item := range list {
 		rel := filepath.Join(sub, item.Name())
+		if sub == "" && tablespace.IsSchema(item.Name()) {
+			schema, err := isDir(d.full(rel), item)
+			if err != nil {
+				return err
+			}
+			if schema {
+				r.dirs = append(r.dirs, rel)
+				if err := d.scanIn(ctx, rel, r); err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		switch kind := d.names.Kind(rel); {
 		case item.IsDir():
-			if sub == "" && tablespace.IsSchema(item.Name()) {
-				f.dirs = append(f.dirs, rel)
-				err = d.lookIn(ctx, rel, touched, f)
-			}
-		case kind.InnoDB():
-			err = d.identify(rel, kind, touched[rel], f)
-		case kind.Copied():
-			f.others = append(f.others, rel)
-		}
-		if err != nil {
-			return err
+		case kind == tablespace.TableFile:
+			r.tables = append(r.tables, rel)
+		case kind == tablespace.EngineFile:
+			r.others = append(r.others, rel)
 		}
 	}
 	return nil
 }
 
-// identify adds the tablespace file at rel.
-func (d *directory) identify(rel string, kind tablespace.Kind, afresh bool, f *found) error {
-	path := filepath.Join(d.root, rel)
-	st, err := os.Lstat(path)
+// isDir follows a link: a schema may lie elsewhere. A link to nothing is no schema, a loop
+// of them is an error.
+func isDir(path string, item fs.DirEntry) (bool, error) {
+	if item.Type() != fs.ModeSymlink {
+		return item.IsDir(), nil
+	}
+	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	if !st.Mode().IsRegular() {
-		return code.New(code.Version, "%s is not a regular file (%v); links and devices in the data directory are not supported", rel, st.Mode().Type())
-	}
-	now := inodeOf(st)
-	if e, ok := d.known[rel]; ok && e.inode == now && !afresh && kind != tablespace.UndoFile {
-		f.spaces = append(f.spaces, e)
-		return nil
-	}
-	delete(d.known, rel)
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	e, err := d.readEntry(file, rel, kind)
-	if errors.Is(err, errBlank) {
-		f.blank = append(f.blank, rel)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("identify %s: %w", rel, err)
-	}
-	d.known[rel] = e
-	f.spaces = append(f.spaces, e)
-	return nil
-}
-
-// errBlank: the file has no first page yet.
-var errBlank = errors.New("first page is not written yet")
-
-// readEntry identifies an open tablespace file.
-func (d *directory) readEntry(file *os.File, rel string, kind tablespace.Kind) (entry, error) {
-	st, err := file.Stat()
-	if err != nil {
-		return entry{}, err
-	}
-	e := entry{path: filepath.ToSlash(rel), inode: inodeOf(st), kind: kind}
-	if kind == tablespace.SystemFile {
-		e.pages, e.part = page.Plain(d.page), slices.Index(d.names.System, e.path)
-		return e, nil
-	}
-	var head [tablespace.HeaderSize]byte
-	if _, err := file.ReadAt(head[:], 0); errors.Is(err, io.EOF) {
-		return entry{}, errBlank
-	} else if err != nil {
-		return entry{}, err
-	}
-	h, err := tablespace.ParseHeader(head[:])
-	if errors.Is(err, tablespace.ErrBlank) {
-		return entry{}, errBlank
-	}
-	if err == nil {
-		e.pages, err = h.Flags.PageSize()
-	}
-	if err != nil {
-		return entry{}, code.New(code.CorruptPage, "%w", err)
-	}
-	e.space, e.flags = h.Space, h.Flags
-	return e, nil
+	return st.IsDir(), nil
 }
 
 func inodeOf(st fs.FileInfo) inode {
@@ -182,6 +280,3 @@ func inodeOf(st fs.FileInfo) inode {
 	}
 	return inode{}
 }
-
-// cleanPath makes a path of the redo one relative to the data directory.
-func cleanPath(p string) string { return strings.TrimPrefix(filepath.ToSlash(filepath.Clean(p)), "./") }

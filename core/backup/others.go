@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
 )
 
@@ -35,16 +36,19 @@ type otherCopy struct {
 var errGrew = errors.New("changed while it was copied")
 
 // refresh copies what is new or changed among paths and forgets what is gone. A file that
-// changes under the copy is left for the next call, unless this is the last.
+// changes under the copy is left for the next call, unless this is the last. The server's
+// own logs (log_output=TABLE) are written to even under the lock: what they were a moment
+// ago will do.
 func (o *others) refresh(ctx context.Context, paths []string, last bool) error {
 	now := make(map[string]otherCopy, len(paths))
 	for _, path := range paths {
 		c, err := o.one(ctx, path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist) && !last:
 			continue
 		case errors.Is(err, errGrew) && !last:
 			continue
+		case errors.Is(err, errGrew) && !ofUsers(path) && c.id != 0:
 		case err != nil:
 			return fmt.Errorf("copy %s: %w", path, err)
 		}
@@ -61,7 +65,7 @@ func (o *others) one(ctx context.Context, path string) (otherCopy, error) {
 		return otherCopy{}, err
 	}
 	if !st.Mode().IsRegular() {
-		return otherCopy{}, fmt.Errorf("not a regular file (%v)", st.Mode().Type())
+		return otherCopy{}, code.New(code.Version, "not a regular file (%v); links and devices in place of tables are not supported", st.Mode().Type())
 	}
 	c := otherCopy{size: st.Size(), changed: st.ModTime(), inode: inodeOf(st)}
 	if had, ok := o.have[path]; ok {
@@ -75,6 +79,16 @@ func (o *others) one(ctx context.Context, path string) (otherCopy, error) {
 		}
 	}
 	return c, err
+}
+
+// ofUsers reports whether the file belongs to a table of a user. The system's own, such as
+// the general log, are of other engines too, and nobody's data.
+func ofUsers(path string) bool {
+	switch schema, _ := filepath.Split(path); filepath.Clean(schema) {
+	case "mysql", "performance_schema", "sys", "information_schema", ".":
+		return false
+	}
+	return filepath.Ext(path) != ".sdi"
 }
 
 // copy stores one file and makes sure that it did not change meanwhile.

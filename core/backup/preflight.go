@@ -2,18 +2,18 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
-	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
-	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -46,28 +46,6 @@ func (e *engine) preflight(ctx context.Context, t *run.Task) error {
 	return syncpoint.At(ctx, syncpoint.BackupPreflighted)
 }
 
-func newDirectory(f server.Facts) (*directory, error) {
-	system, err := tablespace.ParseDataFiles(f.DataFilePath)
-	if err != nil {
-		return nil, fmt.Errorf("read innodb_data_file_path: %w", err)
-	}
-	temp, err := tablespace.ParseDataFiles(f.TempDataFilePath)
-	if err != nil {
-		return nil, fmt.Errorf("read innodb_temp_data_file_path: %w", err)
-	}
-	d := &directory{root: f.DataDir, page: f.PageSize, known: map[string]entry{}}
-	for _, file := range system {
-		if file.Raw {
-			return nil, code.New(code.Version, "innodb_data_file_path names the raw device %s; raw devices are not supported", file.Path)
-		}
-		d.names.System = append(d.names.System, file.Path)
-	}
-	for _, file := range temp {
-		d.names.Temp = append(d.names.Temp, file.Path)
-	}
-	return d, nil
-}
-
 // checkRedo makes sure that the redo log can be read and is in use.
 func (e *engine) checkRedo(context.Context) error {
 	flags, err := redoFlags(e.facts.RedoDir())
@@ -83,8 +61,7 @@ func (e *engine) checkRedo(context.Context) error {
 	return nil
 }
 
-// checkFiles makes sure that this is the server's data directory, that it can be read, and
-// that nothing of the server lies elsewhere.
+// checkFiles makes sure that this is the server's data directory and that it can be read.
 func (e *engine) checkFiles(ctx context.Context) error {
 	id, err := os.ReadFile(filepath.Join(e.facts.DataDir, "auto.cnf"))
 	if err == nil && !strings.Contains(string(id), e.facts.UUID) {
@@ -93,38 +70,22 @@ func (e *engine) checkFiles(ctx context.Context) error {
 	if err != nil && !os.IsNotExist(err) {
 		return unreadable(err)
 	}
-	files, err := e.cfg.Server.TablespaceFiles(ctx)
-	if err != nil {
+	for _, p := range e.dir.system {
+		if _, err := e.dir.find(p); errors.Is(err, errAway) {
+			return code.New(code.ServerGone, "%s, which every server has, is not in the data directory %s of the server: %w", p.path, e.dir.root, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	e.altered, err = e.cfg.Server.Altered(ctx)
+	return err
+}
+
+// unreadable explains why a file of the server cannot be read, if that is for want of rights.
+func unreadable(err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	for id, paths := range files {
-		for _, p := range paths {
-			if rel, err := e.dir.relative(p); err != nil {
-				return code.New(code.Version, "tablespace file %s (space id %d) lies outside the data directory %s; this version backs up the data directory only", p, id, e.facts.DataDir)
-			} else if _, err := os.Stat(filepath.Join(e.dir.root, rel)); err != nil && !os.IsNotExist(err) {
-				return unreadable(err)
-			}
-		}
-	}
-	return nil
-}
-
-// relative returns a path of the server's relative to the data directory.
-func (d *directory) relative(p string) (string, error) {
-	if filepath.IsAbs(p) {
-		rel, err := filepath.Rel(d.root, p)
-		if err != nil {
-			return "", err
-		}
-		p = rel
-	}
-	if p = filepath.Clean(p); !filepath.IsLocal(p) {
-		return "", fmt.Errorf("%s is not below %s", p, d.root)
-	}
-	return p, nil
-}
-
-func unreadable(err error) error {
 	return code.Hint(code.Privilege, "run remora as the user that mysqld runs as, or as a member of its group with read access to the data directory",
 		"read the server's files: %w", err)
 }
@@ -140,11 +101,11 @@ func (e *engine) checkSpace(ctx context.Context) error {
 	if err != nil {
 		return code.Default(code.Storage, fmt.Errorf("ask the storage for free space: %w", err))
 	}
-	now, err := e.dir.look(ctx, nil)
+	now, err := e.look(ctx, false)
 	if err != nil {
-		return unreadable(err)
+		return err
 	}
-	need := e.sizes(now.spaces)
+	need := bytesOf(now.spaces)
 	if e.cfg.Compression != repo.None {
 		need /= 20 // no data compresses better than that as a whole
 	}

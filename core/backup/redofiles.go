@@ -242,6 +242,8 @@ func (r *redoFiles) recheck() error {
 		return fmt.Errorf("read the header of redo file %d again: %w", r.id, err)
 	case h.Start != r.start:
 		return r.overrun(fmt.Sprintf("its file was used again from LSN %d on", h.Start))
+	case h.Flags&(redo.NoLogging|redo.CrashUnsafe) != 0:
+		return errRedoOff()
 	}
 	return nil
 }

@@ -50,18 +50,13 @@ func (e *engine) storeManifest(ctx context.Context, t *run.Task) error {
 	if err := e.sameServer(ctx); err != nil {
 		return err
 	}
-	if flags, err := redoFlags(e.facts.RedoDir()); err != nil {
-		return err
-	} else if flags&(redo.NoLogging|redo.CrashUnsafe) != 0 {
-		return code.New(code.Version, "redo logging was disabled during the backup")
-	}
 	if err := e.keep(); err != nil {
 		return err
 	}
 	if err := e.describe(); err != nil {
 		return err
 	}
-	for _, n := range e.notes {
+	for _, n := range e.manifest.Notes {
 		t.Note("%s", n)
 	}
 	m, err := e.backup.Seal(ctx, e.manifest)
@@ -79,8 +74,8 @@ func (e *engine) keep() error {
 	for _, en := range e.last.spaces {
 		c := e.track.good(en)
 		files = append(files, repo.File{
-			ID: c.id, Kind: repo.KindTablespace, Path: en.path, Size: c.size, SpaceID: en.space,
-			PageSize: uint32(c.pages.Physical), Flags: uint32(en.flags), Sparse: c.thin,
+			ID: c.id, Kind: repo.KindTablespace, Path: nameOf(en), Size: c.size, SpaceID: en.space,
+			PageSize: uint32(c.pages.Physical), Flags: uint32(en.flags), Sparse: c.thin, Attrs: story(c, en),
 		})
 	}
 	for _, dir := range e.last.dirs {
@@ -103,9 +98,10 @@ func (e *engine) describe() error {
 	m.Remora, m.Started, m.Finished = e.cfg.Version, e.began, time.Now()
 	m.Server = repo.Server{
 		UUID: f.UUID, Version: f.Version.String(), VersionComment: f.VersionComment, PageSize: f.PageSize,
-		DataFilePath: f.DataFilePath, TempDataFilePath: f.TempDataFilePath, DataHomeDir: f.DataHomeDir, UndoDirectory: f.UndoDirectory,
+		TempDataFilePath: f.TempDataFilePath, UndoDirectory: f.UndoDirectory,
 		LowerCaseTableNames: f.LowerCaseTableNames, ChecksumAlgorithm: f.ChecksumAlgorithm, LogChecksums: f.LogChecksums,
 	}
+	m.Server.DataHomeDir, m.Server.DataFilePath = e.systemFiles()
 	for _, c := range e.sync.Channels {
 		m.Channels = append(m.Channels, repo.Channel{
 			Name: c.Name, RelayLogFile: c.RelayLogFile, RelayLogPos: c.RelayLogPos, SourceLogFile: c.SourceLogFile,
@@ -123,12 +119,6 @@ func (e *engine) describe() error {
 	}
 	m.GTIDExecuted = set.String()
 	m.Phases = slices.Clone(e.phases)
-	m.Notes = e.notes
-	if n := e.copier.reread.Load(); n > 0 {
-		m.Notes = append(m.Notes, fmt.Sprintf("%d extents held a page that was being written and were read again", n))
-	}
-	if n := e.copier.again.Load(); n > 0 {
-		m.Notes = append(m.Notes, fmt.Sprintf("%d tablespaces were copied again because of DDL", n))
-	}
+	m.Notes = e.stories()
 	return nil
 }

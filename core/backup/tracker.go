@@ -2,6 +2,7 @@ package backup
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/remora-backup/remora/core/innodb/redo"
@@ -10,20 +11,20 @@ import (
 // tracker knows for each tablespace whether the copy at hand is good.
 //
 // It is told two things: by the redo, what happened to a tablespace without leaving redo
-// of its pages, and by the directory, which tablespaces exist and under which names.
-// While DDL is locked out the directory is the truth about names; the redo is the truth
-// about contents. A space id thus has one of three fates:
+// of its pages, and by the dictionary, which tablespaces exist and where. While DDL is
+// locked out the dictionary is the truth about names; the redo is the truth about contents.
+// A space id thus has one of three fates:
 //
-//	on disk, copy good    keep it, under the name it has on disk
-//	on disk, else         copy it (again)
-//	not on disk           leave it out
+//	listed, copy good    keep it, under the name it has
+//	listed, else         copy it (again)
+//	not listed           leave it out
 //
 // Names are reused and swapped at will by the server, ids are not.
 type tracker struct {
-	mu      sync.Mutex
-	copies  map[fileKey]*copying
-	dirty   map[uint32]dirt // by space id: the newest event that spoils copies begun before
-	touched map[string]bool // paths that a file operation named since the last listing
+	mu     sync.Mutex
+	copies map[fileKey]*copying
+	dirty  map[uint32]dirt // by space id: the newest event that spoils copies begun before
+	away   map[uint32]bool // by space id: the file was removed, or the table is discarded
 }
 
 type dirt struct {
@@ -32,7 +33,7 @@ type dirt struct {
 }
 
 func newTracker() *tracker {
-	return &tracker{copies: map[fileKey]*copying{}, dirty: map[uint32]dirt{}, touched: map[string]bool{}}
+	return &tracker{copies: map[fileKey]*copying{}, dirty: map[uint32]dirt{}, away: map[uint32]bool{}}
 }
 
 // record takes an event of the redo.
@@ -40,33 +41,36 @@ func (t *tracker) record(e redo.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch e.Type {
-	case redo.FileCreate, redo.FileRename, redo.FileDelete:
-		t.touched[cleanPath(e.Path)] = true
-		if e.To != "" {
-			t.touched[cleanPath(e.To)] = true
-		}
-	}
-	switch e.Type {
-	case redo.FileDelete, redo.IndexLoad, redo.WriteString:
-		// Deleted and yet on disk later: discarded and imported, which leaves no redo.
+	case redo.FileDelete:
+		t.away[e.Space] = true
+	case redo.IndexLoad, redo.WriteString:
 		t.dirty[e.Space] = dirt{at: e.End, why: e.Type}
 	}
 }
 
-// touch makes the next listing look at path afresh.
-func (t *tracker) touch(path string) {
+// setAway notes that the table of this space is discarded.
+func (t *tracker) setAway(space uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.touched[path] = true
+	t.away[space] = true
 }
 
-// takeTouched returns the paths named since the last call.
-func (t *tracker) takeTouched() map[string]bool {
+// isAway reports whether a file of this space can only be one that was put there: a
+// discarded table is imported by pages that leave no redo.
+func (t *tracker) isAway(space uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	was := t.touched
-	t.touched = map[string]bool{}
-	return was
+	return t.away[space]
+}
+
+// imported notes that the space is whole again: what was copied before is not it.
+func (t *tracker) imported(space uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.away, space)
+	if c := t.copies[fileKey{space, 0}]; c != nil {
+		c.stale = true
+	}
 }
 
 // copied records a finished copy and reports whether there was one before.
@@ -85,27 +89,29 @@ func (t *tracker) stale(e entry) string {
 	c := t.copies[e.key()]
 	switch {
 	case c == nil:
-		return "not copied yet"
-	case c.spoiled() != nil:
-		return c.spoiled().Error()
+		return "new"
 	case t.dirty[e.space].at > c.begun:
 		return fmt.Sprintf("%v at LSN %d", t.dirty[e.space].why, t.dirty[e.space].at)
+	case c.stale:
+		return "imported"
 	case c.inode != e.inode:
 		return "replaced by another file"
+	case c.spoiled() != nil:
+		return c.spoiled().Error()
 	}
 	return ""
 }
 
-// unexplained returns the error of a copy that a page spoiled although no DDL touched
-// the tablespace: real corruption.
-func (t *tracker) unexplained(e entry) error {
+// spoiled returns the copy of e if a page spoiled it although no DDL touched the
+// tablespace, else nil.
+func (t *tracker) spoiled(e entry) *copying {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.copies[e.key()]
-	if c == nil || c.spoiled() == nil || t.dirty[e.space].at > c.begun || c.inode != e.inode {
+	if c == nil || c.spoiled() == nil || t.dirty[e.space].at > c.begun || c.inode != e.inode || c.stale || t.away[e.space] {
 		return nil
 	}
-	return c.spoiled()
+	return c
 }
 
 // good returns the copy kept for e.
@@ -113,4 +119,11 @@ func (t *tracker) good(e entry) *copying {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.copies[e.key()]
+}
+
+// all returns every tablespace that was ever copied.
+func (t *tracker) all() map[fileKey]*copying {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.copies)
 }
