@@ -54,9 +54,6 @@ func (d *decoder) check(s *Settings) error {
 	if m.Host == "" && m.Socket == "" {
 		m.Socket = "/run/mysqld/mysqld.sock"
 	}
-	if s.Backup.TempDir == "" {
-		s.Backup.TempDir = filepath.Join(s.State.Dir, "tmp")
-	}
 	return nil
 }
 

@@ -72,7 +72,6 @@ func TestParseReadsEverySetting(t *testing.T) {
 		{"compression", s.Backup.Compression, "none"},
 		{"parallel", s.Backup.Parallel, 3},
 		{"lock wait", s.Backup.LockWaitTimeout, time.Minute},
-		{"temp dir by default", s.Backup.TempDir, "/var/lib/remora/tmp"},
 		{"log level by default", s.Log.Level, "info"},
 	} {
 		if c.got != c.want {

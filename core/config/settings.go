@@ -68,7 +68,6 @@ type Backup struct {
 	Compression     string        `toml:"compression"` // "zstd" or "none"
 	Parallel        int           `toml:"parallel"`    // files copied at once; 0: chosen by the engine
 	LockWaitTimeout time.Duration `toml:"lock_wait_timeout"`
-	TempDir         string        `toml:"temp_dir"` // for the redo tail; empty: below [state] dir
 }
 
 // Log says what goes to stderr.
