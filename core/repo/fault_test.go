@@ -68,9 +68,13 @@ func TestEveryCallFails(t *testing.T) {
 
 // TestPutEndsEarly: the storage stops reading after some bytes, with an error or without.
 func TestPutEndsEarly(t *testing.T) {
-	src := source{"f": noise(24 << 20)}
-	for _, after := range []int64{0, 1, 1<<20 + 1} {
+	large, little := source{"f": noise(15 << 20)}, makeSource(9, 4, 3000)
+	for _, after := range []int64{0, 1<<20 + 1} {
 		for _, kind := range []string{"pack-000001", "pack-000003", "files", "index-000001", "manifest.json"} {
+			src := little
+			if strings.HasPrefix(kind, "pack") {
+				src = large // more than the buffers of a stream
+			}
 			for _, silent := range []bool{false, true} {
 				m := newMemory()
 				m.fault = func(_ context.Context, op, name string, r io.Reader) error {
@@ -85,7 +89,7 @@ func TestPutEndsEarly(t *testing.T) {
 					}
 					return errFault
 				}
-				_, b, err := backup(t.Context(), m, src, Options{Compression: None, PackSize: 64 << 20}, 1<<20)
+				_, b, err := backup(t.Context(), m, src, Options{Compression: None, PackSize: 64 << 20}, len(src["f"])/15+100)
 				if after == 0 && silent {
 					if err != nil {
 						t.Errorf("nothing taken away: %v", err)

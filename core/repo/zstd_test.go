@@ -66,7 +66,7 @@ func TestEncoder(t *testing.T) {
 // stored raw, for the decoder has not seen it.
 func TestEncoderRawBlocks(t *testing.T) {
 	e, r := newEncoder(), mrand.New(mrand.NewPCG(5, 6))
-	for i := range 400 {
+	for i := range 60 {
 		data := make([]byte, 3*blockSize)
 		for j := range data { // more and more zeros: hardly, then somewhat smaller than itself
 			if r.IntN(20_000) >= i {
@@ -116,7 +116,7 @@ func FuzzEncoder(f *testing.F) {
 // made of many kinds of sequences show it.
 func TestEncoderDistributions(t *testing.T) {
 	e, r := newEncoder(), mrand.New(mrand.NewPCG(3, 4))
-	for i := range 300 {
+	for i := range 120 {
 		data := noise(40)
 		for len(data) < 40_000 {
 			back := 1 + r.IntN(min(len(data), 1<<(1+r.IntN(15))))
