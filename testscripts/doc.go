@@ -1,0 +1,56 @@
+// Package testscripts holds stories that are told to the real program.
+//
+// Each *.txtar file is one story: a script of commands and the files it needs. The remora
+// that a story runs is built from cmd/remora, every operation is a process of its own, and
+// the servers are real ones. testing.Short leaves nothing out; `go test ./testscripts -run
+// 'Stories/^restore_' -v` tells the stories about restores and shows each step.
+//
+// Beside the commands of testscript a story has these. NAME is a word of the story's own.
+//
+//	source
+//	    Exports SOURCE_SOCKET of a loaded server that all stories share: they read it and lock
+//	    it, and leave its tables alone.
+//	mysqld NAME [-data DIR] [-load] [ARGUMENT...]
+//	    Starts a server of the story's own, on restored data if DIR is named, and exports
+//	    NAME_SOCKET and NAME_LOG. With -load it gets tables of every kind.
+//	stopmysqld NAME
+//	sql NAME STATEMENT...
+//	    Runs statements as root; the rows of the last one are the standard output.
+//	writers NAME N, stopwriters NAME
+//	    Keeps N sessions writing. They must have committed something when they are stopped.
+//	same SOURCE RESTORED
+//	    Replicates from the position that remora list reports, then compares CHECKSUM TABLE of
+//	    all tables; the log of RESTORED must hold no error.
+//	config NAME [-user USER] [-grants all|least|none] [-without PRIVILEGE] [FILE...]
+//	    Makes an account on the server (none: there is no server) with the GRANTs of README.md and writes remora.toml for
+//	    it, to which the FILEs are added with their $VARIABLES replaced. The storage is $WORK/repo
+//	    unless a FILE has one.
+//
+//	exits CODE PROGRAM [ARGUMENT...]
+//	    Runs a program that must end with that exit code.
+//	start NAME PROGRAM [ARGUMENT...], ended NAME CODE, signal NAME INT|TERM|HUP|KILL
+//	    The same in the background; its output is in NAME.stdout and NAME.stderr all the time.
+//	killplugin NAME KIND
+//	    Kills the plugin of that kind that the background program NAME runs.
+//	sync COMMAND...
+//	    Orders for a program that runs with --debug-sync $SYNC: see core/syncpoint/debug.
+//	tty CODE PROGRAM [ARGUMENT...]
+//	    Runs a program on a terminal. What the terminal got is the standard output.
+//	gobuild PACKAGE NAME
+//	    Builds a program of this module into $WORK.
+//
+//	fields FILE [KEY=VALUE...] KEY...
+//	    Prints the KEYs of each JSON object, one on a line, of FILE or stdout; only of those
+//	    that have all the VALUEs. What an object does not have is a dash.
+//	capture VARIABLE
+//	    Sets a variable to the standard output of the command before.
+//	climbs
+//	    The standard output of the command before is percents: a dash, then 0 to 100, rising.
+//	count N FILE
+//	    The FILE or stdout has N lines.
+//	flip FILE
+//	    Changes a byte in the middle of a file; once more and the file is as before.
+//	webhook NAME
+//	    Starts an HTTP server that adds each JSON object it is sent to NAME.jsonl, and exports
+//	    NAME_URL.
+package testscripts
