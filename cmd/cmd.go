@@ -29,6 +29,7 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Terminal       bool             // Stdout is one
+	LogTerminal    bool             // Stderr is one
 	Signals        <-chan os.Signal // SIGINT, SIGTERM, SIGHUP
 	Default        func(os.Signal)  // gives a signal its default action
 }
@@ -108,7 +109,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.env.Stdout)
 	root.SetErr(a.env.Stderr)
 	root.SetIn(a.env.Stdin)
-	root.AddCommand(a.backup(), a.restore(), a.export(), a.list(), a.show(), a.verify(), a.history(), a.plugin(), a.hook(), a.version())
+	root.AddCommand(a.backup(), a.restore(), a.export(), a.prepare(), a.list(), a.show(), a.verify(), a.history(), a.plugin(), a.hook(), a.version())
 	root.AddCommand(a.serveHooks(), a.debugClient())
 	return root
 }

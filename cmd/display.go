@@ -27,10 +27,13 @@ func (a *app) display(asJSON bool, meter *run.Meter) display {
 	if asJSON {
 		return &jsonLines{a.env}
 	}
-	h := &human{out: a.env.Stdout, err: a.env.Stderr}
+	h := &human{out: a.env.Stdout, err: a.env.Stderr, logs: a.env.Stderr}
 	if a.env.Terminal {
 		h.bar = newBar(a.env.Stdout, meter)
 		h.out = h.bar
+		if a.env.LogTerminal {
+			h.logs = h.bar // or the two would overwrite each other
+		}
 	}
 	return h
 }
@@ -58,8 +61,8 @@ func (j *jsonLines) close()                       {}
 // human prints lines; a progress bar below them if there is a terminal, else one line
 // every ten percent.
 type human struct {
-	out, err io.Writer
-	bar      *bar // nil without a terminal
+	out, err, logs io.Writer
+	bar            *bar // nil without a terminal
 
 	facts     string
 	databases bool // told
@@ -117,12 +120,7 @@ func (h *human) interrupted(*run.Interrupted) {
 	fmt.Fprintln(h.out, "Interrupted, cleaning up (release lock, discard what is not whole). Press Ctrl-C again to leave at once.")
 }
 
-func (h *human) log() io.Writer {
-	if h.bar != nil {
-		return h.bar
-	}
-	return h.err
-}
+func (h *human) log() io.Writer { return h.logs }
 
 func (h *human) close() {
 	if h.bar != nil {
@@ -133,13 +131,12 @@ func (h *human) close() {
 // summary is the line before the last one of a run that went well.
 func summary(e run.Event) string {
 	var r struct {
-		Backup, Target   string
-		Bytes            int64
-		LockMS           *float64 `json:"lock_ms"`
-		BinlogFile       string   `json:"binlog_file"`
-		BinlogPosition   uint64   `json:"binlog_position"`
-		LSN              uint64
-		DurationsSeconds float64
+		Backup, Target string
+		Bytes          int64
+		LockMS         *float64 `json:"lock_ms"`
+		BinlogFile     string   `json:"binlog_file"`
+		BinlogPosition uint64   `json:"binlog_position"`
+		LSN            uint64
 	}
 	text, err := json.Marshal(e.Result)
 	if err != nil || json.Unmarshal(text, &r) != nil {
@@ -147,9 +144,12 @@ func summary(e run.Event) string {
 	}
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
-	if r.Target != "" {
+	switch {
+	case e.Operation == "prepare":
+		add("%s is prepared", r.Target)
+	case r.Target != "":
 		add("backup %s is in %s", r.Backup, r.Target)
-	} else {
+	default:
 		add("backup %s", e.ID)
 	}
 	if r.Bytes > 0 {

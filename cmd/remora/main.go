@@ -23,15 +23,16 @@ func main() {
 		self = os.Args[0]
 	}
 	os.Exit(cmd.Main(context.Background(), cmd.Env{
-		Args:     os.Args[1:],
-		Self:     self,
-		Getenv:   os.Getenv,
-		Stdin:    os.Stdin,
-		Stdout:   os.Stdout,
-		Stderr:   os.Stderr,
-		Terminal: term.IsTerminal(int(os.Stdout.Fd())),
-		Signals:  stops,
-		Default:  deliver,
+		Args:        os.Args[1:],
+		Self:        self,
+		Getenv:      os.Getenv,
+		Stdin:       os.Stdin,
+		Stdout:      os.Stdout,
+		Stderr:      os.Stderr,
+		Terminal:    term.IsTerminal(int(os.Stdout.Fd())),
+		LogTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+		Signals:     stops,
+		Default:     deliver,
 	}))
 }
 
