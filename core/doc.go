@@ -14,11 +14,12 @@
 //	   |
 //	   +-- core/backup       phases: follow redo, copy, catch up, lock, sync point, seal
 //	   |   core/restore      phases: fetch, prepare, publish.  These two meet only in repo.
+//	   |   core/prepare      phases: a raw directory, ours or XtraBackup's, made consistent in place
 //	   |      |
 //	   |      +-- core/repo      packs, extents, index, manifest, on top of a plug.Storage
 //	   |      +-- core/server    SQL to the live server (backup)
 //	   |      +-- core/mysqld    a mysqld that we start (restore)
-//	   |      +-- core/innodb/page, redo, tablespace; core/binlog    pure formats
+//	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/xtrabackup    pure formats
 //	   |
 //	   +-- core/run          phases in order, events, interruption; knows no MySQL
 //	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them

@@ -1,0 +1,41 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remora-backup/remora/core/prepare"
+	"github.com/remora-backup/remora/core/run"
+)
+
+func (a *app) prepare() *cobra.Command {
+	var f flags
+	var mysqld string
+	c := a.configured(&cobra.Command{
+		Use:   "prepare DIR",
+		Short: "Make a raw backup directory consistent in place, one of XtraBackup too",
+		Long: "Prepare lets a stock mysqld recover DIR to exactly the end of the backup. DIR was written by\n" +
+			"`remora export`, or is a full backup of XtraBackup 8.x, also one with --lock-ddl=REDUCED. There is no\n" +
+			"copy to go back to: one that is interrupted while the server recovers must be taken from the backup again.",
+		Args:        cobra.ExactArgs(1),
+		Annotations: map[string]string{ownSignals: "yes"},
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.operate(c.Context(), "prepare", f, func(_ context.Context, o *operation) (run.Plan, error) {
+				dir, err := filepath.Abs(args[0])
+				if err != nil {
+					return run.Plan{}, usage(err)
+				}
+				o.row.Target = dir
+				o.facts = append(o.facts, "directory="+dir)
+				s := o.settings.MySQL
+				return prepare.New(prepare.Config{ID: o.row.ID, Dir: dir, Mysqld: cmp.Or(mysqld, s.Mysqld), MysqldArgs: s.MysqldArgs})
+			})
+		},
+	})
+	c.Flags().StringVar(&mysqld, "mysqld", "", "server that recovers, at this `path`; else the one of the configuration, else of PATH")
+	f.add(c)
+	return c
+}

@@ -1,0 +1,164 @@
+package prepare
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/remora-backup/remora/core/code"
+)
+
+// JournalName is the file in which a prepare writes how far it is, before the first change.
+const JournalName = "remora-prepare.json"
+
+// stage says what the files of the directory are.
+type stage string
+
+const (
+	applying   stage = "applying_markers" // Groups[Done:] are to be carried out, the redo to be converted
+	recovering stage = "recovering"       // a server changes the files; there is no way back and none on
+	recovered  stage = "recovered"        // it has shut down; what tells other tools so is to be written
+	prepared   stage = "prepared"
+)
+
+// journal is what JournalName says.
+type journal struct {
+	Format int      `json:"format"`
+	Stage  stage    `json:"stage"`
+	Groups [][]step `json:"groups,omitempty"`
+	Done   int      `json:"done"` // groups carried out
+}
+
+const journalFormat = 1
+
+// readJournal returns nil if there is none.
+func readJournal(root *os.Root) (*journal, error) {
+	b, err := root.ReadFile(JournalName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	var j journal
+	if err := json.Unmarshal(b, &j); err != nil {
+		return nil, code.New(code.Integrity, "decode %s: %w", JournalName, err)
+	}
+	known := []stage{applying, recovering, recovered, prepared}
+	if j.Format != journalFormat || !slices.Contains(known, j.Stage) || j.Done < 0 || j.Done > len(j.Groups) {
+		return nil, code.New(code.Integrity, "decode %s: format %d, stage %q are not known here", JournalName, j.Format, j.Stage)
+	}
+	return &j, nil
+}
+
+// save writes the journal durably, after all that was done before.
+func (j *journal) save(root *os.Root) error {
+	b, err := json.Marshal(j)
+	if err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	if err := syncAll(root); err != nil {
+		return err
+	}
+	const temp = JournalName + ".tmp"
+	if err := writeFile(root, temp, append(b, '\n')); err != nil {
+		return fmt.Errorf("write the journal: %w", noSpace(err))
+	}
+	if err := root.Rename(temp, JournalName); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	return syncAll(root)
+}
+
+func (j *journal) enter(root *os.Root, s stage) error {
+	j.Stage = s
+	return j.save(root)
+}
+
+// carryOut does the groups that are not done yet.
+func (j *journal) carryOut(root *os.Root) error {
+	for j.Done < len(j.Groups) {
+		for _, s := range j.Groups[j.Done] {
+			if err := s.do(root); err != nil {
+				return fmt.Errorf("apply the markers: %w", err)
+			}
+		}
+		j.Done++
+		if err := j.save(root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// do carries the step out unless an earlier run did.
+func (s step) do(root *os.Root) error {
+	_, err := root.Lstat(s.Name)
+	gone := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && !gone:
+		return err
+	case s.To == "" && gone:
+		return nil
+	case s.To == "":
+		return root.Remove(s.Name)
+	}
+	_, err = root.Lstat(s.To)
+	there := err == nil
+	switch {
+	case gone && there:
+		return nil
+	case gone:
+		return code.New(code.Integrity, "rename %s to %s: neither is there", s.Name, s.To)
+	case there && !s.Over:
+		return code.New(code.Integrity, "rename %s to %s: both are there", s.Name, s.To)
+	}
+	if dir := path.Dir(s.To); dir != "." {
+		if err := root.MkdirAll(dir, dirMode); err != nil {
+			return err
+		}
+	}
+	return root.Rename(s.Name, s.To)
+}
+
+// Modes that a server gives to its own files.
+const (
+	dirMode  = 0o750
+	fileMode = 0o640
+)
+
+func writeFile(root *os.Root, name string, b []byte) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// syncAll makes everything written to the file system durable.
+func syncAll(root *os.Root) error {
+	d, err := root.Open(".")
+	if err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return noSpace(fmt.Errorf("sync the directory: %w", err))
+	}
+	return nil
+}
+
+// noSpace gives an error its code if it says that the file system is full.
+func noSpace(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return code.Default(code.NoSpace, err)
+	}
+	return err
+}

@@ -1,0 +1,239 @@
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/innodb/redo"
+)
+
+// redoLog is the redo of a backup, from the block of the checkpoint to end.
+type redoLog struct {
+	name       string // of the file, for messages
+	parts      []part
+	checkpoint redo.LSN
+	end        redo.LSN
+	page       int // innodb_page_size, bytes
+	sums       redo.Checksums
+	events     []redo.Event // of files, noted by check
+}
+
+// part is one file of it.
+type part struct {
+	file  *os.File
+	start redo.LSN // of the block behind its header
+	stop  redo.LSN // of the block after its last
+}
+
+func (l *redoLog) close() {
+	for _, p := range l.parts {
+		p.file.Close()
+	}
+}
+
+// chunk is how much is read at once, in bytes.
+const chunk = 1 << 20
+
+// blocks hands over all blocks up to that of end, which is cut there. Each has been found
+// sound, and has a checksum, also if the source's server made none.
+func (l *redoLog) blocks(ctx context.Context, take func(b redo.Block, raw []byte) error) error {
+	buf := make([]byte, chunk)
+	last := l.end.BlockStart()
+	for at := l.checkpoint.BlockStart(); at <= last; {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		n, err := l.read(buf[:min(chunk, int(last-at)+redo.BlockSize)], at)
+		if err != nil {
+			return err
+		}
+		for rest := buf[:n]; len(rest) > 0; rest = rest[redo.BlockSize:] {
+			raw := rest[:redo.BlockSize]
+			b, err := l.block(at, raw)
+			if err != nil {
+				return err
+			}
+			redo.Seal(raw)
+			if err := take(b, raw); err != nil {
+				return err
+			}
+			at += redo.BlockSize
+		}
+	}
+	return nil
+}
+
+// block checks one block; the last is cut.
+func (l *redoLog) block(at redo.LSN, raw []byte) (redo.Block, error) {
+	b, state := redo.ParseBlock(raw, at, l.sums)
+	last := at == l.end.BlockStart()
+	switch {
+	case state == redo.Encrypted:
+		return b, code.New(code.Version, "read %s: the redo at LSN %d is encrypted, which is not supported here", l.name, at)
+	case state != redo.Good:
+		return b, code.New(code.Integrity, "read %s: the block at LSN %d is %v; the backup ends at %d", l.name, at, state, l.end)
+	case !last && !b.Full() || last && b.End() < l.end:
+		return b, code.New(code.Integrity, "read %s: the redo ends at LSN %d, the backup at %d", l.name, b.End(), l.end)
+	case last:
+		redo.Cut(raw, l.end)
+		b, _ = redo.ParseBlock(raw, at, l.sums)
+	}
+	return b, nil
+}
+
+// read fills b, at most, with the blocks from at on.
+func (l *redoLog) read(b []byte, at redo.LSN) (int, error) {
+	for _, p := range l.parts {
+		if at < p.start || at >= p.stop {
+			continue
+		}
+		b = b[:min(len(b), int(p.stop-at))]
+		if _, err := p.file.ReadAt(b, redo.HeaderSize+int64(at-p.start)); err != nil {
+			return 0, fmt.Errorf("read %s at LSN %d: %w", l.name, at, err)
+		}
+		return len(b), nil
+	}
+	// A mini-transaction that filled its block ends in a block that may not be there.
+	if at == l.end.BlockStart() && l.end.Offset() == redo.BlockHeader {
+		return copy(b, redo.EmptyBlock(at)), nil
+	}
+	return 0, code.New(code.Integrity, "read %s: it ends before LSN %d, the backup ends at %d", l.name, at, l.end)
+}
+
+// check reads the log to its end: every block must be right, and a mini-transaction must
+// end exactly there.
+func (l *redoLog) check(ctx context.Context) error {
+	if !l.checkpoint.Valid() || !l.end.Valid() || l.end < l.checkpoint {
+		return code.New(code.Integrity, "read %s: LSN %d to %d is no range of redo", l.name, l.checkpoint, l.end)
+	}
+	parser := redo.NewParser(l.checkpoint, l.page, func(e redo.Event) { l.events = append(l.events, e) })
+	err := l.blocks(ctx, func(b redo.Block, _ []byte) error {
+		if err := parser.Feed(b); err != nil {
+			return code.New(code.Integrity, "read %s: %w", l.name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if at := parser.ParsedLSN(); at != l.end && !(at == 0 && l.end == l.checkpoint) {
+		return code.New(code.Integrity, "read %s: the last change ends at LSN %d, the backup at %d", l.name, at, l.end)
+	}
+	return nil
+}
+
+// make writes the log to where a server looks for it. It can be repeated.
+func (l *redoLog) make(ctx context.Context, root *os.Root, creator string) error {
+	layout, err := redo.Layout(l.checkpoint, l.end, l.page, 0)
+	if err != nil {
+		return code.Default(code.Integrity, err)
+	}
+	if err := root.RemoveAll(redo.Dir); err != nil {
+		return fmt.Errorf("make the redo log: %w", err)
+	}
+	if err := root.Mkdir(redo.Dir, dirMode); err != nil {
+		return fmt.Errorf("make the redo log: %w", noSpace(err))
+	}
+	out := &logWriter{root: root, layout: layout, headers: redo.Headers(layout, l.checkpoint, 1, creator)}
+	defer out.close()
+	if err := out.next(); err != nil {
+		return fmt.Errorf("make the redo log: %w", noSpace(err))
+	}
+	if err := l.blocks(ctx, out.put); err != nil {
+		return fmt.Errorf("make the redo log: %w", noSpace(err))
+	}
+	if err := out.finish(); err != nil {
+		return fmt.Errorf("make the redo log: %w", noSpace(err))
+	}
+	return nil
+}
+
+// logWriter writes blocks one after the other into the files of a layout.
+type logWriter struct {
+	root    *os.Root
+	layout  []redo.File
+	headers []redo.FileHeader
+	at      int // index of the file after the open one
+	file    *os.File
+	buf     []byte
+}
+
+func (w *logWriter) put(b redo.Block, raw []byte) error {
+	if b.LSN >= w.layout[w.at-1].End() {
+		if err := w.next(); err != nil {
+			return err
+		}
+	}
+	w.buf = append(w.buf, raw...)
+	if len(w.buf) < chunk {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *logWriter) flush() error {
+	_, err := w.file.Write(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// next ends a file and begins the following one.
+func (w *logWriter) next() error {
+	if err := w.done(); err != nil {
+		return err
+	}
+	f := w.layout[w.at]
+	var err error
+	if w.file, err = w.root.OpenFile(path.Join(redo.Dir, redo.Name(f.ID)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode); err != nil {
+		return err
+	}
+	w.buf = w.headers[w.at].Append(w.buf[:0])
+	w.at++
+	return w.file.Truncate(f.Size)
+}
+
+func (w *logWriter) done() error {
+	if w.file == nil {
+		return nil
+	}
+	err := w.flush()
+	return errors.Join(err, w.file.Close())
+}
+
+// finish writes what is left; files after the last block hold nothing but their header.
+func (w *logWriter) finish() error {
+	for w.at < len(w.layout) {
+		if err := w.next(); err != nil {
+			return err
+		}
+	}
+	err := w.done()
+	w.file = nil
+	return err
+}
+
+func (w *logWriter) close() {
+	if w.file != nil {
+		_ = w.file.Close() // the error that led here tells more
+	}
+}
+
+// headerOf reads the header of a redo file.
+func headerOf(f *os.File) (redo.FileHeader, error) {
+	var b [redo.HeaderSize]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return redo.FileHeader{}, err
+	} else if err != nil {
+		return redo.FileHeader{}, code.New(code.Integrity, "%w", io.ErrUnexpectedEOF)
+	}
+	h, err := redo.ParseFileHeader(b[:])
+	if errors.Is(err, redo.ErrFormat) {
+		return h, code.Default(code.Version, err)
+	}
+	return h, code.Default(code.Integrity, err)
+}

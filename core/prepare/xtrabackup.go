@@ -1,0 +1,153 @@
+package prepare
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/version"
+	"github.com/remora-backup/remora/core/xtrabackup"
+)
+
+// readXtraBackup reads what XtraBackup wrote beside the data.
+func (w *work) readXtraBackup(list found) error {
+	for name := range list.files {
+		if tool := xtrabackup.Packed(name); tool != "" {
+			return code.Hint(code.Target, tool, "read %s: %s is packed; unpack the backup first", w.path, name)
+		}
+	}
+	points, err := readWith(w.root, xtrabackup.CheckpointsName, xtrabackup.ParseCheckpoints)
+	if err != nil {
+		return err
+	}
+	resuming := w.journal != nil && w.journal.Stage == recovered
+	if !resuming {
+		if err := w.checkType(points); err != nil || w.already {
+			return err
+		}
+	}
+	info, err := readWith(w.root, xtrabackup.InfoName, xtrabackup.ParseInfo)
+	if err != nil {
+		return err
+	}
+	w.lockDDL = info.LockDDL
+	settings, err := readWith(w.root, xtrabackup.SettingsName, xtrabackup.ParseSettings)
+	if err != nil {
+		return err
+	}
+	s := &w.source
+	s.kind = kindXtraBackup
+	if s.server, err = version.Parse(info.ServerVersion, info.ServerFlavor); err != nil {
+		return code.New(code.Integrity, "read %s: %w", xtrabackup.InfoName, err)
+	}
+	if list.files[xtrabackup.BinlogInfoName] {
+		if s.binlog, err = readWith(w.root, xtrabackup.BinlogInfoName, xtrabackup.ParseBinlogInfo); err != nil {
+			return err
+		}
+	}
+	if err := w.planXtraBackup(list, info); err != nil {
+		return err
+	}
+	s.dataFilePath = flat(settings.DataFilePath)
+	if s.lowerCase, err = w.readLowerCase(); err != nil {
+		return err
+	}
+	s.log = redoLog{name: xtrabackup.LogName, end: redo.LSN(points.Last), page: settings.PageSize}
+	if !settings.LogChecksums {
+		s.log.sums = redo.AllowNone
+	}
+	if resuming {
+		return nil
+	}
+	return w.openXtraBackupLog()
+}
+
+// checkType accepts a full backup that was not prepared.
+func (w *work) checkType(points xtrabackup.Checkpoints) error {
+	switch points.Type {
+	case xtrabackup.FullPrepared:
+		w.already = true
+		return nil
+	case xtrabackup.LogApplied:
+		return code.Hint(code.Target, "finish it with XtraBackup: xtrabackup --prepare --target-dir=DIR",
+			"read %s: it is log-applied, prepared in part by XtraBackup for incremental backups to follow", w.path)
+	case xtrabackup.Incremental:
+		return code.Hint(code.Target, "apply it to its base with XtraBackup: xtrabackup --prepare --apply-log-only, then --incremental-dir=DIR",
+			"read %s: it is an incremental backup, which no server can recover without its base", w.path)
+	}
+	if points.To > points.Last {
+		return code.New(code.Integrity, "read %s: to_lsn %d is after last_lsn %d", xtrabackup.CheckpointsName, points.To, points.Last)
+	}
+	return nil
+}
+
+// planXtraBackup plans the markers, unless an earlier run did.
+func (w *work) planXtraBackup(list found, info xtrabackup.Info) error {
+	if w.journal != nil {
+		w.source.markers = -1
+		return nil
+	}
+	for name := range list.files {
+		if xtrabackup.IsIncremental(name) {
+			return code.New(code.Integrity, "read %s: %s belongs to an incremental backup, this is a full one", w.path, name)
+		}
+	}
+	if len(list.markers) > 0 && info.LockDDL != "REDUCED" {
+		return code.New(code.Integrity, "read %s: there is a marker file %s, but the backup was taken with --lock-ddl=%s", w.path, list.markers[0].Path, info.LockDDL)
+	}
+	if list.dirs[redo.Dir] {
+		return code.New(code.Integrity, "read %s: %s is there already, as if a server had run here", w.path, redo.Dir)
+	}
+	if err := list.readMarkers(w.root); err != nil {
+		return err
+	}
+	var err error
+	w.groups, err = planMarkers(list)
+	w.source.markers = len(list.markers)
+	return err
+}
+
+// openXtraBackupLog opens xtrabackup_logfile and reads where it begins.
+func (w *work) openXtraBackupLog() error {
+	l := &w.source.log
+	file, err := w.root.Open(l.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return code.New(code.Integrity, "open the redo log: %s has no %s", w.path, l.name)
+	}
+	if err != nil {
+		return fmt.Errorf("open the redo log: %w", err)
+	}
+	l.parts = []part{{file: file}}
+	h, err := headerOf(file)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", l.name, err)
+	}
+	if !strings.HasPrefix(h.Creator, xtrabackup.CreatorPrefix) {
+		return code.Hint(code.Target, "take the directory from the backup again",
+			"read %s: its creator is %q: it was used already to prepare this directory", l.name, h.Creator)
+	}
+	size, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", l.name, err)
+	}
+	l.checkpoint = h.Checkpoint()
+	start := l.checkpoint.BlockStart()
+	blocks := (size.Size() - redo.HeaderSize) / redo.BlockSize
+	l.parts[0].start, l.parts[0].stop = start, start+redo.LSN(blocks*redo.BlockSize)
+	return nil
+}
+
+// readWith reads one of the files that describe a backup.
+func readWith[T any](root *os.Root, name string, parse func([]byte) (T, error)) (T, error) {
+	b, err := root.ReadFile(name)
+	if err != nil {
+		var zero T
+		return zero, code.New(code.Integrity, "read the backup's description: %w", err)
+	}
+	v, err := parse(b)
+	return v, code.Default(code.Integrity, err)
+}
