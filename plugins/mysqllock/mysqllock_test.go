@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/plugins/host"
 	"github.com/remora-backup/remora/plugins/sdk"
 )
@@ -175,33 +177,15 @@ func tables(w *world) {
 
 // blocked: a session in a transaction keeps an ALTER waiting, which keeps us waiting.
 func blocked(w *world) {
-	tx, err := w.db.BeginTx(w.t.Context(), nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer tx.Rollback()
-	if _, err := tx.Exec("UPDATE t.a SET x=x+1"); err != nil {
-		w.t.Fatal(err)
-	}
-	altered := make(chan error, 1)
-	go func() {
-		_, err := w.db.Exec("ALTER TABLE t.a ADD COLUMN y INT")
-		altered <- err
-	}()
-	w.until("ALTER waits", "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE lock_status='PENDING'")
-	_, err = w.lock.Acquire(w.t.Context(), plug.ScopeBackup, 2*time.Second)
+	unblock := w.block()
+	defer unblock()
+	_, err := w.lock.Acquire(w.t.Context(), plug.ScopeBackup, 2*time.Second)
 	var late *plug.LockTimeout
 	if !errors.As(err, &late) || len(late.Blockers) == 0 {
 		w.t.Fatalf("got %v, want a timeout with blockers", err)
 	}
-	if b := late.Blockers[0]; !strings.Contains(b.Statement, "ALTER TABLE t.a ADD COLUMN") || b.ProcessID == 0 || !strings.HasPrefix(b.User, "root@") {
+	if b := late.Blockers[0]; !strings.Contains(b.Statement, "ALTER TABLE t.a COMMENT") || b.ProcessID == 0 || !strings.HasPrefix(b.User, "root@") {
 		w.t.Errorf("got %+v, want the ALTER", b)
-	}
-	if err := tx.Rollback(); err != nil {
-		w.t.Error(err)
-	}
-	if err := <-altered; err != nil {
-		w.t.Error(err)
 	}
 }
 
@@ -366,6 +350,44 @@ func noServer(w *world) {
 	if _, err := l.Acquire(w.t.Context(), plug.ScopeBackup, time.Second); err == nil || !strings.Contains(err.Error(), "no such file") {
 		w.t.Errorf("got %v", err)
 	}
+}
+
+// TestContract holds the lock to what every lock promises; an ALTER under way is in its way.
+func TestContract(t *testing.T) {
+	s := mysqldtest.Start(t)
+	s.Exec("CREATE DATABASE t", "CREATE TABLE t.a (id INT PRIMARY KEY, x INT)", "INSERT INTO t.a VALUES (1,1)")
+	plugtest.Lock(t, func(t *testing.T) plugtest.LockCase {
+		w := &world{t: t, server: s, db: s.Open("root", "", "")}
+		w.start()
+		return plugtest.LockCase{
+			Lock:  w.lock,
+			Block: w.block,
+			Lose:  func(h plug.Held) { s.Exec(fmt.Sprintf("KILL %d", h.Owner())) },
+		}
+	})
+}
+
+// block starts an ALTER that waits for a transaction.
+func (w *world) block() (unblock func()) {
+	w.t.Helper()
+	tx, err := w.db.Begin()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := tx.Exec("UPDATE t.a SET x=x+1"); err != nil {
+		w.t.Fatal(err)
+	}
+	altered := make(chan error, 1)
+	go func() {
+		_, err := w.db.Exec("ALTER TABLE t.a COMMENT 'blocks', ALGORITHM=COPY")
+		altered <- err
+	}()
+	w.until("ALTER waits", "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE lock_status='PENDING'")
+	return sync.OnceFunc(func() {
+		if err := errors.Join(tx.Rollback(), <-altered); err != nil {
+			w.t.Error(err)
+		}
+	})
 }
 
 func TestBadConfig(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 func TestOneLineEach(t *testing.T) {
@@ -48,4 +49,14 @@ func TestBadPaths(t *testing.T) {
 	if _, err := Open(Config{Path: "/no/such/dir/x"}); !errors.Is(err, plug.ErrNotExist) {
 		t.Errorf("got %v, want ErrNotExist", err)
 	}
+}
+
+func TestContract(t *testing.T) {
+	plugtest.Notify(t, func(t *testing.T) plug.Notify {
+		l, err := Open(Config{Path: filepath.Join(t.TempDir(), "notices")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 // receiver is the other side.
@@ -162,4 +163,8 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("%+v: got %v, want ErrInvalid", c, err)
 		}
 	}
+}
+
+func TestContract(t *testing.T) {
+	plugtest.Notify(t, func(t *testing.T) plug.Notify { return start(t, &receiver{}, Config{}) })
 }
