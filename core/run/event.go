@@ -64,6 +64,12 @@ type Event struct {
 	Duration    float64   `json:"duration_seconds,omitempty"` // on the end
 	// InterruptedBy says who interrupted ("SIGINT", "api:anna"), on that error and the end.
 	InterruptedBy string `json:"interrupted_by,omitempty"`
+	// Destructive: existing data is about to be changed, or at the end: was being changed.
+	Destructive bool `json:"destructive,omitempty"`
+	// Leftovers names, on the end of a run that failed, what could not be removed or is kept.
+	Leftovers []string `json:"leftovers,omitempty"`
+	// LockConnection is the server's id of the session that holds the lock since now.
+	LockConnection uint64 `json:"lock_connection,omitempty"`
 	// Quiet: the server is or may be locked, so nobody may run code of users because of
 	// this event until one comes that is not Quiet.
 	Quiet bool `json:"-"`

@@ -42,6 +42,15 @@ type Plan struct {
 	Result func() any
 	// Aborted says the last line of a failed run: "Operation aborted" if it is nil.
 	Aborted func() string
+	// Left says what a failed run leaves behind, for the line before the last one. It may be
+	// asked while the clean-up still works.
+	Left func() Left
+}
+
+// Left is what a failed run leaves behind.
+type Left struct {
+	Text  string   // with the command that finishes or removes it
+	Names []string // of objects or paths
 }
 
 // Options are what surrounds a run.
@@ -61,6 +70,9 @@ type Options struct {
 	// Hurry, if not nil, is closed when a person wants the end at once: the clean-up's
 	// context ends with it.
 	Hurry <-chan struct{}
+	// Journal, if not nil, is told of Task.Destructive and must have remembered it when it
+	// returns nil.
+	Journal func(ctx context.Context, e Event) error
 	// Meter, if not nil, shows how far the run is, at any moment.
 	Meter *Meter
 }
@@ -76,15 +88,16 @@ type Cursors interface {
 // unless they took longer than DrainWithin.
 func Do(ctx context.Context, plan Plan, opts Options) error {
 	r := newRunner(ctx, plan, opts)
+	defer r.cancel(nil)
 	stopStall := r.watchStalls(ctx)
 	r.emit(Event{Kind: KindStart, Message: fmt.Sprintf("Starting %s process.", plan.Operation)})
-	if r.phases(ctx) {
+	if r.phases() {
 		r.setCommitted()
 	}
 	r.cleanup(ctx)
-	r.stopped(ctx)
+	r.stopped()
 	stopStall()
-	r.end(ctx)
+	r.end()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(opts.DrainWithin, 15*time.Second))
 	defer cancel()
 	r.bus.close(drain)
@@ -92,9 +105,9 @@ func Do(ctx context.Context, plan Plan, opts Options) error {
 }
 
 // phases reports whether all were carried out.
-func (r *runner) phases(ctx context.Context) bool {
+func (r *runner) phases() bool {
 	for _, p := range r.plan.Phases {
-		if !r.phase(ctx, p) {
+		if !r.phase(r.work, p) {
 			return false
 		}
 	}
@@ -134,9 +147,9 @@ func (r *runner) goOn(ctx context.Context, err error) bool {
 		}
 		return true
 	}
-	if r.stopped(ctx) {
+	if r.stopped() {
 		if err != nil && !stopsWith(ctx, err) {
-			r.emit(Event{Kind: KindNote, Message: fmt.Sprintf("stopping led to: %v", err)})
+			r.consequence(err)
 		}
 		return false
 	}
@@ -144,6 +157,29 @@ func (r *runner) goOn(ctx context.Context, err error) bool {
 		r.fail(err)
 	}
 	return err == nil
+}
+
+// consequence tells what a step said when it was stopped. It is no error of its own.
+func (r *runner) consequence(err error) {
+	r.emit(Event{Kind: KindNote, Message: fmt.Sprintf("stopping led to: %v", err)})
+}
+
+// failNow takes the error of something that works beside the phases or in the clean-up.
+func (r *runner) failNow(err error) {
+	switch {
+	case err == nil:
+	case r.cleaning.Load() && r.committed():
+		r.warn(fmt.Sprintf("clean-up: %v", err))
+	case r.cleaning.Load():
+		r.fail(fmt.Errorf("clean-up: %w", err))
+	case r.committed():
+		r.warn(fmt.Sprintf("after completion: %v", err))
+	case r.stopped():
+		r.consequence(err)
+	default:
+		r.failFirst(err)
+		r.cancel(err)
+	}
 }
 
 // stopsWith reports whether err says no more than that ctx ended.
@@ -175,18 +211,12 @@ func (r *runner) cleanup(ctx context.Context) {
 		}
 	}()
 	t := &Task{r: r, phase: r.phaseName()}
-	err := guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) })
-	switch {
-	case err == nil:
-	case r.committed():
-		r.warn(fmt.Sprintf("clean-up: %v", err))
-	default:
-		r.fail(fmt.Errorf("clean-up: %w", err))
-	}
+	r.cleaning.Store(true)
+	r.failNow(guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) }))
 }
 
-func (r *runner) end(ctx context.Context) {
-	if r.committed() && isInterruption(pending(ctx)) {
+func (r *runner) end() {
+	if r.committed() && isInterruption(pending(r.asked)) {
 		r.emit(Event{Kind: KindNote, Message: "the interruption arrived after completion and changed nothing"})
 	}
 	e, last := r.verdict(), PhaseCompleted
@@ -206,6 +236,13 @@ func (r *runner) end(ctx context.Context) {
 		e.Message = r.plan.Aborted()
 	default:
 		e.Message = "Operation aborted"
+	}
+	if r.plan.Left != nil && last != PhaseCompleted {
+		left := r.plan.Left()
+		e.Leftovers = left.Names
+		if left.Text != "" {
+			r.emit(Event{Kind: KindNote, Message: left.Text})
+		}
 	}
 	r.enter(last, false)
 	r.emit(e)

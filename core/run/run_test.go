@@ -451,3 +451,74 @@ func TestEndCarriesTheResultBesideItsOwnFields(t *testing.T) {
 		t.Errorf("end is %s", line)
 	}
 }
+
+// What works beside the phases fails first; that an interruption arrives before the phase
+// has noticed changes nothing about it (A18).
+func TestFailOutranksALaterInterruptionA18(t *testing.T) {
+	var seen tape
+	ctx, cancel := context.WithCancelCause(t.Context())
+	lost := code.New(code.Lock, "lock lost")
+	p := plan(phase("locked", func(ctx context.Context, task *run.Task) error {
+		task.Fail(lost)
+		task.Fail(errors.New("a consequence"))
+		<-ctx.Done()
+		cancel(&run.Interrupted{By: "SIGINT", Code: code.SIGINT})
+		return context.Cause(ctx)
+	}))
+	p.Cleanup = func(_ context.Context, task *run.Task, failed error) error {
+		if !errors.Is(failed, lost) {
+			t.Errorf("clean-up after %v, want %v", failed, lost)
+		}
+		task.Fail(errors.New("one"))
+		return errors.New("two")
+	}
+	p.Left = func() run.Left { return run.Left{Text: "a file is left", Names: []string{"f"}} }
+	err := run.Do(ctx, p, run.Options{Readers: []run.Reader{&seen}})
+	if code.Of(err) != code.Lock {
+		t.Errorf("got %v, want the lock's code", err)
+	}
+	end := seen.events[len(seen.events)-1]
+	want := []string{"lock lost", "operation has been interrupted (SIGINT)", "clean-up: one", "clean-up: two"}
+	if !slices.Equal(end.Errors, want) || end.State != run.Failed || end.InterruptedBy != "SIGINT" || !slices.Equal(end.Leftovers, []string{"f"}) {
+		t.Errorf("end is %+v, want errors %q", end, want)
+	}
+	if left := seen.events[len(seen.events)-3]; left.Message != "a file is left" {
+		t.Errorf("before the end comes %+v, want what is left", left)
+	}
+}
+
+// Rule 2: an interruption that is pending outranks what fails because of it.
+func TestFailAfterAnInterruptionIsAConsequence(t *testing.T) {
+	var seen tape
+	ctx, cancel := context.WithCancelCause(t.Context())
+	err := run.Do(ctx, plan(phase("one", func(_ context.Context, task *run.Task) error {
+		cancel(&run.Interrupted{By: "SIGTERM", Code: code.SIGTERM})
+		task.Fail(errors.New("a consequence"))
+		return nil
+	})), run.Options{Readers: []run.Reader{&seen}})
+	if code.Of(err) != code.SIGTERM || len(seen.told(run.KindError)) != 1 {
+		t.Errorf("got %v and %q, want the interruption alone", err, seen.told(run.KindError))
+	}
+}
+
+func TestDestructiveIsRememberedBefore(t *testing.T) {
+	var kept []run.Event
+	var seen tape
+	journal := func(_ context.Context, e run.Event) error { kept = append(kept, e); return nil }
+	err := run.Do(t.Context(), plan(phase("publish", func(ctx context.Context, task *run.Task) error {
+		if err := task.Destructive(ctx); err != nil || len(kept) != 1 || !kept[0].Destructive || kept[0].Phase != "publish" {
+			t.Errorf("got %v, kept %+v; want it kept when the call returns", err, kept)
+		}
+		return errors.New("no")
+	})), run.Options{Readers: []run.Reader{&seen}, Journal: journal})
+	if end := seen.events[len(seen.events)-1]; err == nil || !end.Destructive {
+		t.Errorf("got %v, end %+v; want a destructive end", err, end)
+	}
+	refuse := func(context.Context, run.Event) error { return errors.New("disk full") }
+	seen = tape{}
+	err = run.Do(t.Context(), plan(phase("publish", func(ctx context.Context, task *run.Task) error { return task.Destructive(ctx) })),
+		run.Options{Readers: []run.Reader{&seen}, Journal: refuse})
+	if end := seen.events[len(seen.events)-1]; err == nil || end.Destructive {
+		t.Errorf("got %v, end %+v; want an error before anything was destroyed", err, end)
+	}
+}

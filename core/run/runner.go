@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
@@ -19,12 +20,19 @@ type runner struct {
 	started time.Time
 	meter   *Meter
 
+	asked    context.Context // ends when the run is interrupted
+	work     context.Context // of the phases: ends with asked, or with Task.Fail
+	cancel   context.CancelCauseFunc
+	cleaning atomic.Bool
+
 	mu        sync.Mutex
 	seq       int64
 	current   string
 	databases []string
 	errs      []error
 	told      bool // why the context ended is among errs
+	failed    bool // Task.Fail has ended the phases
+	changing  bool // existing data is being changed
 	warnings  int
 	commit    bool
 	ended     bool // nothing is told any more
@@ -35,7 +43,8 @@ type runner struct {
 }
 
 func newRunner(ctx context.Context, plan Plan, opts Options) *runner {
-	r := &runner{plan: plan, opts: opts, started: time.Now(), meter: opts.Meter}
+	r := &runner{plan: plan, opts: opts, started: time.Now(), meter: opts.Meter, asked: ctx}
+	r.work, r.cancel = context.WithCancelCause(ctx)
 	r.bus = newBus(ctx, opts.Readers, func(err error) { r.warn(err.Error()) })
 	if r.opts.Cursors == nil {
 		r.opts.Cursors = memory{}
@@ -102,26 +111,36 @@ func (r *runner) phaseName() string {
 	return r.current
 }
 
-// stopped reports whether ctx ended before the commit point, and adds why to the errors,
-// once.
-func (r *runner) stopped(ctx context.Context) bool {
-	err := pending(ctx)
+// stopped reports whether the run was interrupted or has failed before the commit point,
+// and adds why it was interrupted to the errors, once.
+func (r *runner) stopped() bool {
+	err := pending(r.asked)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err == nil || r.commit {
+	if r.commit {
 		return false
 	}
-	if !r.told {
+	if err != nil && !r.told {
 		r.told = true
 		r.addLocked(err)
 	}
-	return true
+	return err != nil || r.failed
 }
 
 func (r *runner) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.addLocked(err)
+}
+
+// failFirst adds an error that ends the phases; those that follow from it add nothing.
+func (r *runner) failFirst(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.failed {
+		r.failed = true
+		r.addLocked(err)
+	}
 }
 
 func (r *runner) addLocked(err error) {
@@ -155,7 +174,7 @@ func (r *runner) setCommitted() {
 func (r *runner) verdict() Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := Event{Kind: KindEnd, State: Complete, Duration: time.Since(r.started).Seconds()}
+	e := Event{Kind: KindEnd, State: Complete, Duration: time.Since(r.started).Seconds(), Destructive: r.changing && !r.commit}
 	if r.warnings > 0 {
 		e.State = CompleteWithWarnings
 	}

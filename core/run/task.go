@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,35 @@ func (t *Task) Note(format string, args ...any) {
 // complete_with_warnings.
 func (t *Task) Warn(format string, args ...any) {
 	t.r.warn(fmt.Sprintf(format, args...))
+}
+
+// Fail reports an error at once and ends the context of the phases with it: for what works
+// beside them, so that an interruption that comes later does not come first. In a clean-up
+// it adds one of its errors and ends nothing.
+func (t *Task) Fail(err error) { t.r.failNow(err) }
+
+// Destructive says that existing data will be changed from now on; when it returns nil that
+// is remembered even if the process ends at once.
+func (t *Task) Destructive(ctx context.Context) error {
+	r := t.r
+	r.mu.Lock()
+	e := r.stampLocked(Event{Kind: KindNote, Message: "Data change begins.", Destructive: true})
+	r.mu.Unlock()
+	if r.opts.Journal != nil {
+		if err := r.opts.Journal(context.WithoutCancel(ctx), e); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changing = true
+	r.emitLocked(e)
+	return nil
+}
+
+// Locked says which session of the server holds the lock since now.
+func (t *Task) Locked(connection uint64) {
+	t.r.emit(Event{Kind: KindNote, Message: "Server locked.", LockConnection: connection})
 }
 
 // Databases names the databases concerned; every later event carries them.
