@@ -265,13 +265,17 @@ func (p *Plugin) close(ctx context.Context) error {
 	return err
 }
 
+// drain asks for last words. The plugin keeps to the time, not the call, so that its own
+// answer about what it could not finish arrives.
 func (p *Plugin) drain(ctx context.Context) error {
 	limit := p.opts.Drain
 	if t, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(t))
+		limit = min(limit, max(time.Until(t), 0))
 	}
-	// A little more than the plugin gets, so that its own answer arrives.
-	return p.call(ctx, "drain", limit+time.Second, func(ctx context.Context) error {
+	if ctx.Err() != nil {
+		limit = min(limit, time.Second)
+	}
+	return p.call(context.WithoutCancel(ctx), "drain", limit+time.Second, func(ctx context.Context) error {
 		_, err := pb.NewPluginClient(p.conn).Drain(ctx, &pb.DrainRequest{TimeoutMs: limit.Milliseconds()})
 		return err
 	})
