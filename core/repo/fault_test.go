@@ -2,9 +2,11 @@ package repo
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	mrand "math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -274,4 +276,14 @@ func TestAbortWaitsForPuts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// noise is data that does not compress.
+func noise(n int) []byte {
+	r := mrand.New(mrand.NewPCG(1, 1))
+	var b []byte
+	for len(b) < n {
+		b = binary.LittleEndian.AppendUint64(b, r.Uint64())
+	}
+	return b[:n]
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"github.com/klauspost/compress/zstd"
 	"lukechampine.com/blake3"
 
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -18,7 +19,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // and one being made durable, with a few MiB of buffers each.
 type Packer struct {
 	b   *Backup
-	enc *encoder // nil: no compression
+	enc *zstd.Encoder // nil: no compression
 
 	out    *stream // the pack being filled; nil until there are bytes for it
 	number uint32
@@ -32,12 +33,17 @@ type Packer struct {
 	closing chan struct{} // closed when the pack before it is durable, or failed; nil if there is none
 }
 
-func newPacker(b *Backup) *Packer {
+func newPacker(b *Backup) (*Packer, error) {
 	p := &Packer{b: b, free: make(chan []byte, 2*(chunkQueue+2))}
 	if b.opt.Compression == Zstd {
-		p.enc = newEncoder()
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+			zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
+		if err != nil {
+			return nil, fmt.Errorf("start compression: %w", err)
+		}
+		p.enc = enc
 	}
-	return p
+	return p, nil
 }
 
 // Extent stores data as the extent e; data is 1 to MaxExtent bytes and is not kept. It
@@ -92,7 +98,7 @@ func (p *Packer) begin() error {
 func (p *Packer) store(en *entry, data []byte) {
 	start := len(p.chunk)
 	if p.enc != nil {
-		p.chunk = p.enc.append(p.chunk, data)
+		p.chunk = p.enc.EncodeAll(data, p.chunk)
 		en.zstd = len(p.chunk)-start < len(data)
 	}
 	if !en.zstd {

@@ -105,7 +105,10 @@ func (b *Backup) Packer() (*Packer, error) {
 	if err := b.broken(); err != nil {
 		return nil, err
 	}
-	p := newPacker(b)
+	p, err := newPacker(b)
+	if err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.packers = append(b.packers, p)
