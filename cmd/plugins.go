@@ -68,11 +68,7 @@ func serverOf(m config.MySQL) (*sdk.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	tls := map[string]string{"off": "", "verify": "true"}
 	s := &sdk.Server{Socket: m.Socket, Host: m.Host, Port: m.Port, User: m.User, Password: password, TLS: m.TLS}
-	if word, ok := tls[m.TLS]; ok {
-		s.TLS = word
-	}
 	if s.Socket != "" {
 		s.Port, s.TLS = 0, ""
 	}
