@@ -19,6 +19,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
@@ -71,7 +72,8 @@ type engine struct {
 	// work is the run's context, ended by the first failure of anything that runs beside
 	// the phases.
 	work context.Context
-	fail context.CancelCauseFunc
+	fail func(error)
+	quit context.CancelCauseFunc // ends it without a failure
 
 	held      plug.Held       // nil unless the lock is held
 	asked     bool            // which tables are discarded, since the redo is followed
@@ -82,6 +84,8 @@ type engine struct {
 	binlog    *binlogCopy
 	manifest  repo.Manifest
 	phases    []repo.Phase
+	stores    atomic.Bool              // objects may be in the storage
+	left      atomic.Pointer[[]string] // of an unfinished backup, once it is known
 }
 
 // New returns the plan of a backup.
@@ -115,6 +119,7 @@ func New(ctx context.Context, cfg Config) (run.Plan, error) {
 			e.phase("storing_manifest", e.storeManifest),
 		},
 		Cleanup: e.cleanup,
+		Left:    e.whatIsLeft,
 		Result:  e.result,
 	}, nil
 }
@@ -123,7 +128,7 @@ func New(ctx context.Context, cfg Config) (run.Plan, error) {
 func (e *engine) phase(name string, do func(context.Context, *run.Task) error) run.Phase {
 	return run.Phase{Name: name, Do: func(ctx context.Context, t *run.Task) error {
 		if e.work == nil {
-			e.work, e.fail = context.WithCancelCause(ctx)
+			e.begin(ctx, t)
 			if err := syncpoint.At(ctx, syncpoint.BackupStart); err != nil {
 				return err
 			}
@@ -131,6 +136,9 @@ func (e *engine) phase(name string, do func(context.Context, *run.Task) error) r
 		began := time.Now()
 		err := do(e.work, t)
 		e.phases = append(e.phases, repo.Phase{Name: name, Started: began.UTC(), Seconds: time.Since(began).Seconds()})
+		if code.Of(err) == code.Lock {
+			err = e.whyLost(ctx, err)
+		}
 		if cause := context.Cause(e.work); err != nil && cause != nil && errors.Is(err, context.Canceled) {
 			return cause // what ended the work, not that it ended
 		}
@@ -138,27 +146,58 @@ func (e *engine) phase(name string, do func(context.Context, *run.Task) error) r
 	}}
 }
 
+// begin makes the context of what works beside the phases. The first failure of that is
+// reported at once.
+func (e *engine) begin(ctx context.Context, t *run.Task) {
+	work, quit := context.WithCancelCause(ctx)
+	e.work, e.quit = work, quit
+	e.fail = func(err error) {
+		if work.Err() == nil {
+			t.Fail(err)
+		}
+		quit(err)
+	}
+}
+
 // cleanup gives everything back, the lock first. Nothing of an unfinished backup stays.
 func (e *engine) cleanup(ctx context.Context, t *run.Task, failed error) error {
-	var errs []error
 	if e.held != nil {
-		errs = append(errs, e.release(ctx))
+		t.Note("Releasing locks.")
+		began := time.Now()
+		t.Fail(syncpoint.At(ctx, syncpoint.CleanupRelease))
+		t.Fail(e.release(ctx))
+		t.Note("Locks released after %.3f s.", time.Since(began).Seconds())
 	}
-	if e.fail != nil {
-		e.fail(context.Canceled)
+	if e.quit != nil {
+		e.quit(context.Canceled)
 	}
 	if e.redo != nil {
-		errs = append(errs, e.redo.close(ctx))
+		t.Fail(syncpoint.At(ctx, syncpoint.CleanupRedo))
+		t.Fail(e.redo.close(ctx))
 	}
 	e.binlog.close()
-	if e.backup != nil && failed != nil {
-		left, err := e.backup.Abort(ctx)
-		if len(left) > 0 {
-			t.Warn("%d objects of the unfinished backup are left in the storage, the first is %s; they are not part of any backup", len(left), left[0])
-		}
-		errs = append(errs, err)
+	if e.backup == nil || failed == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	t.Fail(syncpoint.At(ctx, syncpoint.CleanupAbort))
+	left, err := e.backup.Abort(ctx)
+	e.left.Store(&left)
+	return err
+}
+
+// whatIsLeft says what an unfinished backup leaves in the storage.
+func (e *engine) whatIsLeft() run.Left {
+	names := e.left.Load()
+	switch {
+	case names == nil && !e.stores.Load():
+		return run.Left{Text: "Nothing was stored. To try again: remora backup"}
+	case names == nil:
+		return run.Left{Text: "Objects of the unfinished backup may be left in the storage; the next backup removes them. They are not part of any backup. To try again: remora backup"}
+	case len(*names) == 0:
+		return run.Left{Text: "Nothing of the unfinished backup is left in the storage. To try again: remora backup"}
+	}
+	return run.Left{Names: *names, Text: fmt.Sprintf("%d objects of the unfinished backup are left in the storage, the first is %s; they are not part of any backup, and the next one removes them: remora backup",
+		len(*names), (*names)[0])}
 }
 
 func (e *engine) result() any {

@@ -41,6 +41,9 @@ func (e *engine) followRedo(ctx context.Context, t *run.Task) error {
 	if err != nil {
 		t.Note("no redo log consumer (%v): an overrun is possible and would be detected", err)
 	}
+	if err := syncpoint.At(ctx, syncpoint.RedoConsumer); err != nil {
+		return errors.Join(err, consumer.Close(ctx))
+	}
 	dir := e.facts.RedoDir()
 	files, checkpoint, err := openRedo(dir, e.checksums())
 	if err != nil {
@@ -169,6 +172,7 @@ func (c *redoCapture) close(ctx context.Context) error {
 	}
 	c.files.Close()
 	if c.consumer != nil {
+		errs = append(errs, syncpoint.At(ctx, syncpoint.CleanupConsumer))
 		errs = append(errs, c.consumer.Close(ctx))
 	}
 	return errors.Join(errs...)

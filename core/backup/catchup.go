@@ -49,6 +49,9 @@ func (e *engine) copyTablespaces(ctx context.Context, t *run.Task) error {
 	if err := e.copier.all(ctx, t, now.todo); err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.CopyOthers); err != nil {
+		return err
+	}
 	if err := e.others.refresh(ctx, now.others, false); err != nil {
 		return err
 	}
@@ -64,6 +67,9 @@ func (e *engine) catchUp(ctx context.Context, t *run.Task) error {
 			return err
 		}
 		if err := e.reachNow(ctx, time.Minute); err != nil {
+			return err
+		}
+		if err := syncpoint.At(ctx, syncpoint.CatchUpLook); err != nil {
 			return err
 		}
 		began := time.Now()
@@ -143,6 +149,9 @@ func (e *engine) stillBad(c *copying) (bool, error) {
 
 // settle makes all that was copied durable.
 func (e *engine) settle(ctx context.Context) error {
+	if err := syncpoint.At(ctx, syncpoint.CatchUpSettle); err != nil {
+		return err
+	}
 	for _, p := range e.copier.packers {
 		if err := p.Flush(ctx); err != nil {
 			return err

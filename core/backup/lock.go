@@ -28,7 +28,7 @@ const (
 // or removed, and no index is built without redo; DML goes on.
 func (e *engine) lock(ctx context.Context, t *run.Task) error {
 	for try := 1; ; try++ {
-		if err := e.takeLock(ctx); err != nil {
+		if err := e.takeLock(ctx, t); err != nil {
 			return err
 		}
 		if err := syncpoint.At(ctx, syncpoint.LockHeld); err != nil {
@@ -51,7 +51,7 @@ func (e *engine) lock(ctx context.Context, t *run.Task) error {
 	}
 }
 
-func (e *engine) takeLock(ctx context.Context) error {
+func (e *engine) takeLock(ctx context.Context, t *run.Task) error {
 	if err := e.sameServer(ctx); err != nil {
 		return err
 	}
@@ -66,14 +66,25 @@ func (e *engine) takeLock(ctx context.Context) error {
 		return err
 	}
 	e.held = held
+	t.Locked(held.Owner())
 	go func() {
 		select {
 		case <-held.Lost():
-			e.fail(code.New(code.Lock, "the backup lock: %w", plug.ErrLockLost))
+			e.fail(e.whyLost(e.work, code.New(code.Lock, "the backup lock: %w", plug.ErrLockLost)))
 		case <-e.work.Done():
 		}
 	}()
 	return nil
+}
+
+// whyLost makes the loss of a lock what it is if the server went away with it.
+func (e *engine) whyLost(ctx context.Context, lost error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := e.sameServer(ctx); code.Of(err) == code.ServerGone {
+		return err
+	}
+	return lost
 }
 
 func (e *engine) acquire(ctx context.Context, scope plug.Scope) (plug.Held, error) {
@@ -101,6 +112,9 @@ func (e *engine) lookLocked(ctx context.Context) error {
 	// All of the redo counts, not only what had been parsed when the look began: whether
 	// something was discarded is asked after it.
 	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.LockLook); err != nil {
 		return err
 	}
 	now, err := e.outstanding(ctx, true)

@@ -24,6 +24,9 @@ func (e *engine) preflight(ctx context.Context, t *run.Task) error {
 		return err
 	}
 	e.facts = facts
+	if err := syncpoint.At(ctx, syncpoint.BackupFacts); err != nil {
+		return err
+	}
 	databases, err := e.cfg.Server.Databases(ctx)
 	if err != nil {
 		return err
@@ -38,6 +41,10 @@ func (e *engine) preflight(ctx context.Context, t *run.Task) error {
 			return err
 		}
 	}
+	if err := syncpoint.At(ctx, syncpoint.BackupChecked); err != nil {
+		return err
+	}
+	e.stores.Store(true)
 	if e.backup, err = e.repo.NewBackup(ctx, e.id, repo.Options{Compression: e.cfg.Compression}); err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ func (e *engine) cutLogs(ctx context.Context, t *run.Task) error {
 	if err := e.redo.wait(wait); err != nil {
 		return fmt.Errorf("copy redo up to the sync point LSN %d: %w", e.sync.LSN, err)
 	}
+	if err := syncpoint.At(ctx, syncpoint.TailRedoDone); err != nil {
+		return err
+	}
 	if err := e.redo.close(wait); err != nil {
 		return err
 	}
@@ -40,9 +43,11 @@ func (e *engine) cutLogs(ctx context.Context, t *run.Task) error {
 		return code.New(code.RedoOverrun, "%d bytes of redo were stored, LSN %d to %d are %d", e.redo.size, first, end, want)
 	}
 	if e.binlog != nil {
-		return e.binlog.store(ctx, e.backup, e.copier.packers[0])
+		if err := e.binlog.store(ctx, e.backup, e.copier.packers[0]); err != nil {
+			return err
+		}
 	}
-	return nil
+	return syncpoint.At(ctx, syncpoint.TailDone)
 }
 
 // storeManifest makes the backup one: the manifest is put last.
@@ -50,10 +55,16 @@ func (e *engine) storeManifest(ctx context.Context, t *run.Task) error {
 	if err := e.sameServer(ctx); err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.StoreServer); err != nil {
+		return err
+	}
 	if err := e.keep(); err != nil {
 		return err
 	}
 	if err := e.describe(); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.StoreDescribed); err != nil {
 		return err
 	}
 	for _, n := range e.manifest.Notes {

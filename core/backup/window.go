@@ -18,7 +18,13 @@ import (
 func (e *engine) syncPoint(ctx context.Context, t *run.Task) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, windowLimit, code.New(code.Lock, "the work under the lock took longer than %v", windowLimit))
 	defer cancel()
+	if err := syncpoint.At(ctx, syncpoint.LockRest); err != nil {
+		return err
+	}
 	if err := e.copyRest(ctx, t); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.LockOthers); err != nil {
 		return err
 	}
 	tables, err := e.copyOthers(ctx)
@@ -38,6 +44,9 @@ func (e *engine) syncPoint(ctx context.Context, t *run.Task) error {
 	}
 	if err := e.held.Check(ctx); err != nil {
 		return code.New(code.Lock, "the lock at the sync point: %w", err)
+	}
+	if err := syncpoint.At(ctx, syncpoint.LockChecked); err != nil {
+		return err
 	}
 	if err := e.release(ctx); err != nil {
 		return err
@@ -76,7 +85,10 @@ func (e *engine) copyOthers(ctx context.Context) (plug.Held, error) {
 			return nil, err
 		}
 	}
-	err := e.others.refresh(ctx, e.last.others, true)
+	err := syncpoint.At(ctx, syncpoint.LockTables)
+	if err == nil {
+		err = e.others.refresh(ctx, e.last.others, true)
+	}
 	if err != nil && tables != nil {
 		_, rerr := tables.Release(context.WithoutCancel(ctx))
 		return nil, errors.Join(err, rerr)
@@ -86,6 +98,9 @@ func (e *engine) copyOthers(ctx context.Context) (plug.Held, error) {
 
 // position takes the sync point: what the backup is a backup of.
 func (e *engine) position(ctx context.Context) error {
+	if err := syncpoint.At(ctx, syncpoint.LockPosition); err != nil {
+		return err
+	}
 	e.redo.hold()
 	at, err := e.cfg.Server.LogStatus(ctx)
 	if err != nil {

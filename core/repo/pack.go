@@ -84,6 +84,9 @@ func (p *Packer) begin() error {
 	if p.out != nil {
 		return nil
 	}
+	if err := syncpoint.At(p.b.ctx, syncpoint.StorePackBegin); err != nil {
+		return err
+	}
 	number, err := p.b.nextPack()
 	if err != nil {
 		return err
@@ -178,6 +181,9 @@ func (b *Backup) endPack(out *stream, number uint32, size int64, count int, entr
 			return err
 		}
 		if err := out.finish(); err != nil {
+			return err
+		}
+		if err := syncpoint.At(b.ctx, syncpoint.StorePackDone); err != nil {
 			return err
 		}
 	}

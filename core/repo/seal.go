@@ -54,10 +54,16 @@ func (b *Backup) complete(ctx context.Context, m Manifest) (Manifest, error) {
 	if m.Totals, err = b.totals(m.Server.LowerCaseTableNames != 0); err != nil {
 		return m, err
 	}
+	if err := syncpoint.At(ctx, syncpoint.StoreFiles); err != nil {
+		return m, err
+	}
 	if m.Files, err = b.putFiles(ctx); err != nil {
 		return m, err
 	}
 	if m.Index, err = b.endIndex(ctx); err != nil {
+		return m, err
+	}
+	if err := syncpoint.At(ctx, syncpoint.StoreCheck); err != nil {
 		return m, err
 	}
 	m.Packs.Count, m.Packs.Size = int64(len(b.sizes)), m.Totals.Stored+m.Totals.Superseded
@@ -170,6 +176,9 @@ func (b *Backup) putManifest(ctx context.Context, m *Manifest) error {
 	if err := b.repo.put(ctx, name, raw); err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.StoreManifestPut); err != nil {
+		return err
+	}
 	back, err := b.repo.get(ctx, name)
 	if err != nil {
 		return err
@@ -193,12 +202,14 @@ func (b *Backup) Abort(ctx context.Context) ([]string, error) {
 	names, err := b.objects(ctx)
 	first = cmp.Or(first, err)
 	// Without the manifest it is no backup, so that goes first and the rest stays if it cannot.
+	first = cmp.Or(first, syncpoint.At(ctx, syncpoint.CleanupManifest))
 	manifest := manifestName(b.id)
 	if err := b.repo.storage.Delete(ctx, manifest); err != nil {
 		names = append(names, manifest)
 		slices.Sort(names)
 		return names, cmp.Or(first, failed(ctx, "delete", manifest, err))
 	}
+	first = cmp.Or(first, syncpoint.At(ctx, syncpoint.CleanupDelete))
 	var left []string
 	for _, name := range names {
 		if err := b.repo.storage.Delete(ctx, name); err != nil {

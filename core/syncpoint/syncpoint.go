@@ -11,14 +11,20 @@ import (
 	"slices"
 )
 
-// Point is the name of one place. The list below is the only one.
+// Point is the name of one place. The lists in points.go are the only ones.
 type Point string
 
 // All returns every point, in the order in which an undisturbed run meets them.
-func All() []Point { return slices.Clone(points) }
+func All() []Point { return slices.Concat(before, ofBackup, ofRestore, after) }
+
+// Backup returns the points of a backup's phases.
+func Backup() []Point { return slices.Clone(ofBackup) }
+
+// Restore returns the points of a restore's phases.
+func Restore() []Point { return slices.Clone(ofRestore) }
 
 // Known reports whether p is in the list.
-func Known(p Point) bool { return slices.Contains(points, p) }
+func Known(p Point) bool { return slices.Contains(All(), p) }
 
 // Controller decides what happens at a point: At returns at once, later, or with an
 // error that the caller takes for its own.
