@@ -296,6 +296,19 @@ func TestSecondOperationIsBusy(t *testing.T) {
 	}
 }
 
+func TestPluginCheckAsksForEveryPromise(t *testing.T) {
+	h := newHome(t, "")
+	if got := h.run(t, "plugin", "check", "fs"); got != 0 || !strings.Contains(h.out.String(), "ok    put_then_get\n") || !strings.Contains(h.out.String(), "promises are kept\n") {
+		t.Errorf("configured: got code %d, %q, %q", got, h.out, h.err)
+	}
+	if got := h.run(t, "plugin", "check", "fs", "--json", "--set", "path="+h.dir+"/other"); got != 0 || !strings.Contains(h.out.String(), `"check":"put_then_get"`) {
+		t.Errorf("with --set: got code %d, %q, %q", got, h.out, h.err)
+	}
+	if got := h.run(t, "plugin", "check", "fs", "--kind", "lock"); got != int(code.Plugin) {
+		t.Errorf("as another kind: got code %d, want 22: %s", got, h.err)
+	}
+}
+
 func TestAnEarlierCrashIsRecorded(t *testing.T) {
 	h := newHome(t, "")
 	s, err := state.Open(t.Context(), filepath.Join(h.dir, "state"))

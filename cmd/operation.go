@@ -103,7 +103,11 @@ func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) err
 		plan, gate = o.failed(err), nil
 	}
 	o.begin(ctx, plan)
-	err = run.Do(ctx, plan, run.Options{Readers: o.readers(), Gate: gate, Meter: o.meter, Hurry: hurry})
+	opts := run.Options{Readers: o.readers(), Gate: gate, Meter: o.meter, Hurry: hurry}
+	if o.store != nil {
+		opts.Journal = o.store.Journal
+	}
+	err = run.Do(ctx, plan, opts)
 	o.close(context.WithoutCancel(ctx))
 	return err
 }

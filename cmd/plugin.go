@@ -27,7 +27,7 @@ func (a *app) plugin() *cobra.Command {
 			return code.Hint(code.Usage, "remora plugin list", "unknown command %q for \"remora plugin\"", args[0])
 		},
 	}
-	c.AddCommand(&cobra.Command{
+	c.AddCommand(a.checkPlugin(), &cobra.Command{
 		Use:   "list",
 		Short: "List the built-in plugins",
 		Args:  cobra.NoArgs,

@@ -46,7 +46,7 @@ func (s *Store) Describe(ctx context.Context, id string, change func(*Operation)
 // run: Err returns it afterwards.
 func (s *Store) Event(ctx context.Context, e run.Event) {
 	var odd error // a result that does not fit the columns: recorded as far as it does
-	small := e.Kind == run.KindProgress || e.Kind == run.KindNote
+	small := e.Kind == run.KindProgress || e.Kind == run.KindNote && !e.Destructive && e.LockConnection == 0
 	commit := s.transact
 	if small {
 		commit = s.jot
@@ -67,6 +67,12 @@ func (s *Store) Event(ctx context.Context, e run.Event) {
 	if err != nil && s.failed == nil {
 		s.failed = fmt.Errorf("record event %d of %s: %w", e.Seq, e.ID, err)
 	}
+}
+
+// Journal remembers, on disk when it returns nil, that the operation begins to change
+// existing data; it is for run.Options.
+func (s *Store) Journal(ctx context.Context, e run.Event) error {
+	return s.Describe(ctx, e.ID, func(o *Operation) { o.Destructive = o.Destructive || e.Destructive })
 }
 
 // Err returns the first failure to record an event, or nil.
@@ -106,6 +112,10 @@ func apply(o *Operation, e run.Event) error {
 		return err
 	}
 	o.State, o.Phase = Running, working
+	o.Destructive = o.Destructive || e.Destructive
+	if e.LockConnection != 0 {
+		o.LockConnection = e.LockConnection
+	}
 	if len(e.Databases) > 0 {
 		o.Databases = e.Databases
 	}

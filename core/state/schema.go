@@ -40,6 +40,7 @@ CREATE TABLE backup_history (
 	leftovers       TEXT,
 	target          TEXT,               -- of a restore
 	backup_id       TEXT,               -- the backup taken or restored
+	lock_connection INTEGER,            -- the session that held the server's lock last
 	pid             INTEGER,
 	host            TEXT,
 	remora_version  TEXT,

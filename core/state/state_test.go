@@ -168,6 +168,26 @@ func TestMarkCrashedEndsWhatHasNoEnd(t *testing.T) {
 	}
 }
 
+// What a later start must know of a run that was killed is in its row at once.
+func TestTheRowOfAKilledRunSaysWhatItHeldAndChanged(t *testing.T) {
+	s := open(t, t.TempDir())
+	begin(t, s, Operation{ID: "a", Operation: "restore"})
+	s.Event(t.Context(), run.Event{Seq: 1, Time: time.Now(), Kind: run.KindNote, ID: "a", LockConnection: 17})
+	if err := s.Journal(t.Context(), run.Event{ID: "a", Destructive: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.Event(t.Context(), run.Event{Seq: 2, Time: time.Now(), Kind: run.KindPhase, ID: "a", Phase: "finalizing"})
+	if _, err := s.MarkCrashed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := show(t, s, "a"); got.LockConnection != 17 || !got.Destructive || got.State != run.Crashed {
+		t.Errorf("got %+v, want the session and that data changed", got)
+	}
+	if err := s.Journal(t.Context(), run.Event{ID: "b", Destructive: true}); err == nil {
+		t.Error("journal of an unknown operation: got no error, want one")
+	}
+}
+
 func TestShowOfAnUnknownIsUsage(t *testing.T) {
 	if _, _, err := open(t, t.TempDir()).Show(t.Context(), "x"); code.Of(err) != code.Usage {
 		t.Errorf("got %v (code %d), want code 10", err, code.Of(err))
