@@ -41,7 +41,7 @@ type Operation struct {
 	Destructive    bool      `json:"destructive,omitempty"` // a restore had begun to change existing data
 	Leftovers      []string  `json:"leftovers,omitempty"`
 	Target         string    `json:"target,omitempty"`
-	BackupID       string    `json:"backup,omitempty"` // as a restore's end event names it
+	BackupID       string    `json:"backup,omitempty"`          // as a restore's end event names it
 	LockConnection uint64    `json:"lock_connection,omitempty"` // the session that held the server's lock last
 	PID            int       `json:"pid,omitempty"`
 	Host           string    `json:"host,omitempty"`
