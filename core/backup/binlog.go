@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/remora-backup/remora/core/binlog"
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
@@ -34,22 +36,39 @@ func openBinlog(basename, name string, position uint64) (*binlogCopy, error) {
 	return &binlogCopy{file: f, name: name, position: int64(position)}, nil
 }
 
-// store copies the log up to its position and computes the GTID set that was executed
-// there: the server's own answer may lag behind its position.
-func (b *binlogCopy) store(ctx context.Context, backup *repo.Backup, packer *repo.Packer) error {
+// store copies the log up to its position, each packer its share, and computes the GTID set
+// that was executed there: the server's own answer may lag behind its position.
+func (b *binlogCopy) store(ctx context.Context, backup *repo.Backup, packers []*repo.Packer) error {
 	if err := syncpoint.At(ctx, syncpoint.TailBinlog); err != nil {
 		return err
 	}
+	b.id = backup.NewFile()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		b.executed, err = b.gtids()
+		return err
+	})
+	for i, p := range packers {
+		group.Go(func() error { return b.share(ctx, p, int64(i)*extentSize, int64(len(packers))*extentSize) })
+	}
+	return group.Wait()
+}
+
+func (b *binlogCopy) gtids() (binlog.GTIDSet, error) {
 	set, err := binlog.ExecutedAt(io.NewSectionReader(b.file, 0, b.position), b.position)
 	if errors.Is(err, binlog.ErrEncrypted) {
-		return code.Hint(code.Version, "SET GLOBAL binlog_encryption = OFF", "read binlog %s: %w", b.name, err)
+		return set, code.Hint(code.Version, "SET GLOBAL binlog_encryption = OFF", "read binlog %s: %w", b.name, err)
 	}
 	if err != nil {
-		return fmt.Errorf("read binlog %s up to position %d: %w", b.name, b.position, err)
+		return set, fmt.Errorf("read binlog %s up to position %d: %w", b.name, b.position, err)
 	}
-	b.executed, b.id = set, backup.NewFile()
+	return set, nil
+}
+
+// share stores the extents at from, from+step, and so on.
+func (b *binlogCopy) share(ctx context.Context, packer *repo.Packer, from, step int64) error {
 	buf := make([]byte, extentSize)
-	for at := int64(0); at < b.position; at += extentSize {
+	for at := from; at < b.position; at += step {
 		part := buf[:min(extentSize, b.position-at)]
 		if _, err := b.file.ReadAt(part, at); err != nil {
 			return fmt.Errorf("read binlog %s: %w", b.name, err)

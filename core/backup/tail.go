@@ -43,7 +43,7 @@ func (e *engine) cutLogs(ctx context.Context, t *run.Task) error {
 		return code.New(code.RedoOverrun, "%d bytes of redo were stored, LSN %d to %d are %d", e.redo.size, first, end, want)
 	}
 	if e.binlog != nil {
-		if err := e.binlog.store(ctx, e.backup, e.copier.packers[0]); err != nil {
+		if err := e.binlog.store(ctx, e.backup, e.copier.packers); err != nil {
 			return err
 		}
 	}

@@ -145,8 +145,8 @@ func (b *bench) start(ctx context.Context) (err error) {
 	if err := workload.Load(ctx, b.source.DB(), o); err != nil {
 		return err
 	}
-	// All pages to the files, so that every competitor reads the same.
-	if err := b.source.Exec(ctx, "SELECT innodb_redo_log_sharp_checkpoint()", "INSTALL PLUGIN clone SONAME 'mysql_clone.so'"); err != nil {
+	// All pages to the files, and a fresh binlog, so that every competitor reads the same.
+	if err := b.source.Exec(ctx, "FLUSH BINARY LOGS", "SELECT innodb_redo_log_sharp_checkpoint()", "INSTALL PLUGIN clone SONAME 'mysql_clone.so'"); err != nil {
 		return err
 	}
 	bytes, err := size(b.source.Dir)
