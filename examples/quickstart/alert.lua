@@ -1,7 +1,6 @@
 -- Tells an HTTP endpoint about every phase, every tenth percent of a prepare, and the end.
 
 local function tell(text)
-  log.info(text)
   local answer, why = http.post(config.url, { text = text })
   if not answer then error("nobody was told: " .. why) end
 end
