@@ -70,6 +70,8 @@ func NewExport(cfg Config) (run.Plan, error) {
 		},
 		Cleanup: r.cleanup,
 		Result:  r.result,
+		Aborted: r.aborted,
+		Left:    r.whatIsLeft,
 	}, nil
 }
 

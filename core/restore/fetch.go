@@ -19,6 +19,7 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 		return err
 	}
 	r.staging = s
+	r.staged.Store(true)
 	if err := syncpoint.At(ctx, syncpoint.RestoreTargetReady); err != nil {
 		return err
 	}
@@ -35,7 +36,13 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 	if r.journal, err = openJournal(s, r.cfg.SyncEvery); err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.FetchJournal); err != nil {
+		return err
+	}
 	if err := r.tree.create(s.dir, s.owner); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.FetchCreated); err != nil {
 		return err
 	}
 	total := r.tree.bytes()
@@ -48,7 +55,12 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 		Parallel: r.cfg.Parallel,
 		Want:     func(f repo.File) bool { _, ok := r.tree.files[f.ID]; return ok },
 		Skip:     r.journal.has,
-		Done:     r.journal.wrote,
+		Done: func(ctx context.Context, group int) error {
+			if err := syncpoint.At(ctx, syncpoint.FetchPackDone); err != nil {
+				return err
+			}
+			return r.journal.wrote(ctx, group)
+		},
 	}, func(ctx context.Context, f repo.File, e repo.Extent, data []byte) error {
 		return r.extent(ctx, t, f, e, data)
 	})
@@ -72,7 +84,7 @@ func (r *restore) extent(ctx context.Context, t *run.Task, f repo.File, e repo.E
 	}
 	r.journal.written.Add(int64(e.Length))
 	t.Advance(int64(e.Length))
-	return nil
+	return syncpoint.At(ctx, syncpoint.FetchWritten)
 }
 
 func (r *restore) write(f repo.File, off int64, data []byte) error {

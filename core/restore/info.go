@@ -36,13 +36,22 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.RestoreVersion); err != nil {
+		return err
+	}
 	if n := m.Server.LowerCaseTableNames; n < 0 || n > 2 {
 		return code.New(code.Integrity, "check the settings of the backup's server: lower_case_table_names is %d", n)
 	}
 	if err := r.checkTarget(ctx); err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.RestoreTarget); err != nil {
+		return err
+	}
 	if err := r.plan(ctx, data); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.RestorePlanned); err != nil {
 		return err
 	}
 	if r.recovered() {
@@ -51,7 +60,10 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 	if err := r.checkSpace(); err != nil {
 		return err
 	}
-	return r.reader.Check(ctx)
+	if err := r.reader.Check(ctx); err != nil {
+		return err
+	}
+	return syncpoint.At(ctx, syncpoint.RestoreChecked)
 }
 
 // plan reads which files the backup has and says where each will lie.
@@ -108,6 +120,10 @@ func (r *restore) checkTarget(ctx context.Context) (err error) {
 	}
 	if err := r.place.accept(r.wanted()); err != nil {
 		return err
+	}
+	if r.place.left != nil {
+		r.changing.Store(r.place.left.Stage == publishing)
+		r.staged.Store(true)
 	}
 	if err := r.place.released(ctx); err != nil {
 		return err

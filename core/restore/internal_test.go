@@ -277,7 +277,7 @@ func TestPublishMovesOverNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	committed := false
-	err = s.publish(t.Context(), func() { committed = true })
+	err = s.publish(t.Context(), func() error { return nil }, func() { committed = true })
 	if code.Of(err) != code.Target || committed {
 		t.Errorf("publish over a file: got %v, committed %v", err, committed)
 	}
@@ -288,7 +288,7 @@ func TestPublishMovesOverNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second run has nothing left to do
-		if err := s.publish(t.Context(), func() { committed = true }); err != nil || !committed {
+		if err := s.publish(t.Context(), func() error { return nil }, func() { committed = true }); err != nil || !committed {
 			t.Fatalf("publish: %v, committed %v", err, committed)
 		}
 	}

@@ -27,8 +27,14 @@ func (r *restore) prepare(ctx context.Context, t *run.Task) error {
 		t.Progress(r.whole())
 		return nil
 	}
+	if err := syncpoint.At(ctx, syncpoint.PrepareBinlog); err != nil {
+		return err
+	}
 	logBin, err := r.writeBinlogIndex()
 	if err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.PrepareJournal); err != nil {
 		return err
 	}
 	// From here on the files are not the backup's any more.
@@ -41,14 +47,26 @@ func (r *restore) prepare(ctx context.Context, t *run.Task) error {
 	if err := r.recover(ctx, t, logBin); err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.PrepareRecovered); err != nil {
+		return err
+	}
 	t.Progress(r.whole())
 	if err := r.dropServerFiles(); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.PrepareDropped); err != nil {
 		return err
 	}
 	if err := r.staging.owner.tree(r.staging.dir, dataName); err != nil {
 		return fmt.Errorf("give the files to their owner: %w", err)
 	}
+	if err := syncpoint.At(ctx, syncpoint.PrepareOwned); err != nil {
+		return err
+	}
 	if err := r.staging.sync(); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.PrepareSynced); err != nil {
 		return err
 	}
 	if err := r.staging.enter(prepared); err != nil {
@@ -116,18 +134,28 @@ func (r *restore) dropServerFiles() error {
 	return nil
 }
 
+// changes remembers that from now on what lies in the target changes.
+func (r *restore) changes(ctx context.Context, t *run.Task) error {
+	if err := t.Destructive(ctx); err != nil {
+		return fmt.Errorf("remember that the target changes: %w", err)
+	}
+	r.changing.Store(true)
+	return at(ctx, syncpoint.PublishDestructive)
+}
+
 // publish makes the target a data directory.
 func (r *restore) publish(ctx context.Context, t *run.Task) error {
 	if err := at(ctx, syncpoint.PublishBefore); err != nil {
 		return err
 	}
-	if err := r.staging.publish(ctx, t.Commit); err != nil {
+	if err := r.staging.publish(ctx, func() error { return r.changes(ctx, t) }, t.Commit); err != nil {
 		return err
 	}
 	_ = syncpoint.At(ctx, syncpoint.PublishDone) // nothing here can undo the restore
 	if err := r.staging.remove(); err != nil {
 		t.Warn("%v", err)
 	}
+	_ = syncpoint.At(ctx, syncpoint.PublishRemoved)
 	if r.owner.root() {
 		t.Note("the files belong to root, as %s does: give them to the server's user before it is started", r.place.path)
 	}

@@ -23,9 +23,12 @@ const dictionary = "mysql.ibd"
 const hidden = dictionary + ".unpublished"
 
 // publish moves the entries of data/ to the target. It can be repeated after a crash.
-// commit is called when nothing can go back any more.
-func (s *staging) publish(ctx context.Context, commit func()) error {
+// begin is called before the first of them moves, commit when nothing can go back any more.
+func (s *staging) publish(ctx context.Context, begin func() error, commit func()) error {
 	if err := s.beginPublishing(); err != nil {
+		return err
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 	from, err := s.dir.OpenRoot(dataName)
@@ -41,6 +44,9 @@ func (s *staging) publish(ctx context.Context, commit func()) error {
 	if err := m.rename(from, dictionary, hidden); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
 	}
+	if err := at(ctx, syncpoint.PublishHidden); err != nil {
+		return err
+	}
 	for _, name := range s.state.Entries {
 		if name == dictionary {
 			continue
@@ -52,9 +58,13 @@ func (s *staging) publish(ctx context.Context, commit func()) error {
 	if err := m.sync(); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
 	}
+	if err := at(ctx, syncpoint.PublishEntriesSynced); err != nil {
+		return err
+	}
 	if err := m.publish(ctx, syncpoint.PublishRename, hidden, dictionary); err != nil {
 		return err
 	}
+	_ = syncpoint.At(ctx, syncpoint.PublishRenamed) // a server can start from here on
 	if err := m.sync(); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
 	}

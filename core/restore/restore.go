@@ -17,11 +17,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // The phases of a restore, in order.
@@ -81,6 +83,10 @@ type restore struct {
 
 	staging *staging // open from restoring_basebackup on
 	journal *journal // of the fetch
+
+	// For the last words of a run that failed, which may be asked for at any moment.
+	staged   atomic.Bool // there are files of ours in the target
+	changing atomic.Bool // they are being moved to where a server would look
 }
 
 // New returns the plan of a restore. It does nothing yet; an error is a wrong Config.
@@ -101,6 +107,7 @@ func New(cfg Config) (run.Plan, error) {
 		Cleanup: r.cleanup,
 		Result:  r.result,
 		Aborted: r.aborted,
+		Left:    r.whatIsLeft,
 	}, nil
 }
 
@@ -131,15 +138,43 @@ func (r *restore) result() any {
 	}
 }
 
-// aborted is the last line of a run that failed.
+// aborted is the last line of a run that failed. What lies in the target changes from the
+// first move into it on; before, and in a target that holds nothing but our own directory,
+// no data is there that could be corrupted.
 func (r *restore) aborted() string {
-	if r.staging == nil {
-		return "Operation aborted"
+	switch {
+	case r.changing.Load():
+		return fmt.Sprintf("Operation aborted - data might be corrupted. Affected database(s): %s (%d). Target: %s",
+			quoted(r.manifest.Databases), len(r.manifest.Databases), r.place.path)
+	case r.staged.Load():
+		return fmt.Sprintf("Operation aborted. Incomplete files in %s; the server cannot start from them", r.incomplete())
 	}
-	return "Operation aborted - data might be corrupted"
+	return "Operation aborted"
 }
 
-// cleanup keeps what a later run can use and says where it is.
+// whatIsLeft says how to go on, or to go back.
+func (r *restore) whatIsLeft() run.Left {
+	if !r.staged.Load() {
+		return run.Left{Text: "Nothing was written."}
+	}
+	verb := "restore"
+	if r.raw {
+		verb = "export"
+	}
+	l := run.Left{Names: []string{r.incomplete()}}
+	l.Text = fmt.Sprintf("Incomplete files are left in %s; no server can start from %s. To go on with what is whole: remora %s --backup %s --target %s. To remove them: rm -r %s",
+		r.incomplete(), r.place.path, verb, r.manifest.ID, r.place.path, l.Names[0])
+	if r.changing.Load() {
+		l.Names = append(l.Names, r.place.path)
+		l.Text = fmt.Sprintf("Part of the files is in %s, without mysql.ibd: no server can start from it. To go on: remora %s --backup %s --target %s. To remove them: rm -r %s",
+			r.place.path, verb, r.manifest.ID, r.place.path, r.place.path)
+	}
+	return l
+}
+
+func (r *restore) incomplete() string { return filepath.Join(r.place.path, StagingName) }
+
+// cleanup keeps what a later run can use.
 func (r *restore) cleanup(ctx context.Context, t *run.Task, failed error) error {
 	if r.staging == nil {
 		return nil
@@ -148,11 +183,11 @@ func (r *restore) cleanup(ctx context.Context, t *run.Task, failed error) error 
 	if failed == nil {
 		return nil
 	}
-	defer t.Note("Incomplete files are left in %s; no server can start from %s. Run the same restore again to go on, or remove that directory.",
-		filepath.Join(r.place.path, StagingName), r.place.path)
+	t.Fail(syncpoint.At(ctx, syncpoint.CleanupKept))
 	if r.journal == nil || r.staging.state.Stage != fetching {
 		return nil
 	}
+	t.Fail(syncpoint.At(ctx, syncpoint.CleanupJournal))
 	return within(ctx, r.journal.flush)
 }
 

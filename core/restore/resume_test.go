@@ -20,9 +20,14 @@ func TestInterruptEverywhere(t *testing.T) {
 	f := sharedFixture(t)
 	target := filepath.Join(t.TempDir(), "new")
 	storage := f.storage()
-	for _, p := range restorePoints() {
-		if p == syncpoint.PublishDone {
+	for _, p := range syncpoint.Restore() {
+		if p == syncpoint.PublishRenamed {
 			break
+		}
+		switch p {
+		case syncpoint.FetchPack, syncpoint.FetchExtent, syncpoint.FetchWritten, syncpoint.FetchPackDone,
+			syncpoint.PrepareDropped, syncpoint.PrepareOwned, syncpoint.PrepareSynced, syncpoint.PrepareDone:
+			target = filepath.Join(t.TempDir(), "new") // where the step before is not done yet
 		}
 		seen, err := doUntil(t, config(t, storage, target), p)
 		var i *run.Interrupted
@@ -38,23 +43,12 @@ func TestInterruptEverywhere(t *testing.T) {
 		}
 	}
 	// After the last rename nothing can be interrupted any more.
-	seen, err := doUntil(t, config(t, storage, target), syncpoint.PublishDone)
+	seen, err := doUntil(t, config(t, storage, target), syncpoint.PublishRenamed)
 	if err != nil || seen.end().State != run.Complete {
 		t.Fatalf("interrupted after the end: got %v, state %s", err, seen.end().State)
 	}
 	checkFiles(t, target)
 	f.check(t, target)
-}
-
-// restorePoints are the points that an undisturbed restore meets.
-func restorePoints() []syncpoint.Point {
-	all := syncpoint.All()
-	for i, p := range all {
-		if p == syncpoint.RestoreStart {
-			return all[i:]
-		}
-	}
-	return nil
 }
 
 // Packs that were written by an interrupted run are not fetched again.
