@@ -287,3 +287,33 @@ func noise(n int) []byte {
 	}
 	return b[:n]
 }
+
+func TestDiscard(t *testing.T) {
+	m := newMemory()
+	man, _, err := backup(t.Context(), m, makeSource(9, 4, 3000), Options{}, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, whole, err := r.Discard(t.Context(), man.ID); n != 0 || !whole || err != nil {
+		t.Errorf("of a whole backup: got %d, %v, %v; want that it stays", n, whole, err)
+	}
+	if err := verify(t.Context(), m, man.ID); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+	if err := m.Delete(t.Context(), manifestName(man.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if n, whole, err := r.Discard(t.Context(), man.ID); n == 0 || whole || err != nil {
+		t.Errorf("of the remains: got %d, %v, %v; want them removed", n, whole, err)
+	}
+	if all, err := r.ids(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("left are %v, %v", all, err)
+	}
+	if _, _, err := r.Discard(t.Context(), "../x"); err == nil {
+		t.Error("of something that is no id: got no error")
+	}
+}

@@ -6,6 +6,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql"
@@ -28,6 +29,7 @@ type Config struct {
 	TLS      *tls.Config // nil means none; only with Host
 	User     string
 	Password string
+	Program  string // what the server is told to be connected to; "" is remora
 }
 
 // patience bounds every single question to the server.
@@ -74,6 +76,7 @@ func Open(c Config) (db *sql.DB, where string, err error) {
 	m.Timeout = 10 * time.Second
 	m.Logger = &mysql.NopLogger{} // what it logs is also returned as an error
 	m.Params = map[string]string{"lock_wait_timeout": "30"}
+	m.ConnectionAttributes = "program_name:" + cmp.Or(c.Program, "remora")
 	m.TLS = c.TLS
 	switch {
 	case c.Socket != "":

@@ -43,6 +43,8 @@ type Operation struct {
 	Target         string    `json:"target,omitempty"`
 	BackupID       string    `json:"backup,omitempty"`          // as a restore's end event names it
 	LockConnection uint64    `json:"lock_connection,omitempty"` // the session that held the server's lock last
+	LockPID        int       `json:"lock_pid,omitempty"`        // of the process that had that session
+	Tidied         bool      `json:"tidied,omitempty"`          // what a crash left was removed, or is told
 	PID            int       `json:"pid,omitempty"`
 	Host           string    `json:"host,omitempty"`
 	RemoraVersion  string    `json:"remora_version,omitempty"`
@@ -77,7 +79,7 @@ func (o *Operation) columns() []column {
 		{"lsn", number(&o.LSN)}, {"bytes", number(&o.Bytes)}, {"lock_ms", &o.LockMS}, {"lock_wait_ms", &o.LockWaitMS},
 		{"code", number(&o.Code)}, {"error", text(&o.Error)}, {"errors", list{&o.Errors}}, {"interrupted_by", text(&o.InterruptedBy)},
 		{"destructive", flag{&o.Destructive}}, {"leftovers", list{&o.Leftovers}}, {"target", text(&o.Target)}, {"backup_id", text(&o.BackupID)},
-		{"lock_connection", number(&o.LockConnection)}, {"pid", number(&o.PID)}, {"host", text(&o.Host)}, {"remora_version", text(&o.RemoraVersion)},
+		{"lock_connection", number(&o.LockConnection)}, {"lock_pid", number(&o.LockPID)}, {"tidied", flag{&o.Tidied}}, {"pid", number(&o.PID)}, {"host", text(&o.Host)}, {"remora_version", text(&o.RemoraVersion)},
 		{"server_version", text(&o.ServerVersion)}, {"server_uuid", text(&o.ServerUUID)}, {"plugins", list{&o.Plugins}},
 	}
 }

@@ -145,6 +145,19 @@ func (s *Store) MarkCrashed(ctx context.Context) ([]Operation, error) {
 	return crashed, nil
 }
 
+// Untidied returns the crashed operations whose remains nobody has seen to yet, oldest first.
+func (s *Store) Untidied(ctx context.Context) ([]Operation, error) {
+	var all []Operation
+	err := s.transact(ctx, func(tx *sql.Tx) (err error) {
+		all, err = query(ctx, tx, "WHERE state = ? AND NOT tidied ORDER BY started, rowid", run.Crashed)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read crashed operations: %w", err)
+	}
+	return all, nil
+}
+
 func (s *Store) crash(ctx context.Context, tx *sql.Tx, o *Operation) error {
 	text := fmt.Sprintf("the process (pid %d on %s) ended without an answer", o.PID, o.Host)
 	row := Progress{ID: o.ID, Time: time.Now(), Event: run.KindEnd, State: run.Crashed, Phase: o.Phase, Message: text}

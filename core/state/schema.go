@@ -41,6 +41,8 @@ CREATE TABLE backup_history (
 	target          TEXT,               -- of a restore
 	backup_id       TEXT,               -- the backup taken or restored
 	lock_connection INTEGER,            -- the session that held the server's lock last
+	lock_pid        INTEGER,            -- of the process that had that session
+	tidied          INTEGER,            -- what a crash left was removed
 	pid             INTEGER,
 	host            TEXT,
 	remora_version  TEXT,

@@ -63,7 +63,7 @@ func Open(c Config, s sdk.Server) (*Lock, error) {
 	if err != nil || lease < 3*heartbeat {
 		return nil, fmt.Errorf("lease %q is not a duration of at least %v: %w", c.Lease, 3*heartbeat, plug.ErrInvalid)
 	}
-	settings := server.Config{Socket: s.Socket, Host: s.Host, Port: s.Port, User: s.User, Password: s.Password}
+	settings := server.Config{Socket: s.Socket, Host: s.Host, Port: s.Port, User: s.User, Password: s.Password, Program: server.LockProgram}
 	switch s.TLS {
 	case "", "off":
 	case "skip-verify":

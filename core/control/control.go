@@ -1,0 +1,164 @@
+// Package control lets the people of this host see and cancel the operation that runs.
+//
+// The operation serves HTTP on a unix socket in its state directory that only its owner,
+// and root, can open:
+//
+//	GET  /status           200, a Status
+//	POST /cancel[?id=ID]   200, a Status: it ends soon, now or because of an earlier cancel
+//	                       404 if another operation runs, 409 if this one has ended already
+//
+// Errors are {"error": "..."}. Nothing here waits for the operation.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// SocketName is the socket in the state directory.
+const SocketName = "remora.sock"
+
+// Status is what a running operation says of itself.
+type Status struct {
+	Operation     string    `json:"operation"`
+	ID            string    `json:"id"`
+	PID           int       `json:"pid"`
+	Started       time.Time `json:"started"`
+	State         string    `json:"state"` // "running", "cancelling", then how it ended
+	Phase         string    `json:"phase,omitempty"`
+	Percent       *int      `json:"percent,omitempty"`
+	Bytes         int64     `json:"bytes,omitempty"` // moved in this phase
+	TotalBytes    int64     `json:"total_bytes,omitempty"`
+	ETASeconds    float64   `json:"eta_seconds,omitempty"`
+	Databases     []string  `json:"databases,omitempty"`
+	Target        string    `json:"target,omitempty"`
+	InterruptedBy string    `json:"interrupted_by,omitempty"`
+}
+
+// Operation is what is controlled. Its methods return at once and may be called from any
+// goroutine.
+type Operation interface {
+	Status() Status
+	// Cancel interrupts the operation in the name of by; it reports false if it has ended.
+	Cancel(by string) bool
+}
+
+// Server serves one operation.
+type Server struct {
+	dir      *os.File // keeps the socket's short name valid
+	listener net.Listener
+	http     *http.Server
+	done     chan struct{}
+}
+
+// Listen makes the socket in dir and serves it until Close. Who calls it holds the lock file
+// of dir: a socket that is there is a dead process's and is replaced.
+func Listen(dir string, o Operation) (*Server, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	if err := os.Remove(filepath.Join(dir, SocketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.Close()
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	l, err := listen(d)
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	s := &Server{dir: d, listener: l, done: make(chan struct{})}
+	s.http = &http.Server{
+		Handler: handler(o), ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+	}
+	go func() {
+		defer close(s.done)
+		_ = s.http.Serve(l) // ends with Close
+	}()
+	return s, nil
+}
+
+// listen binds by way of the directory's descriptor: a socket's name has at most 107 bytes.
+func listen(dir *os.File) (net.Listener, error) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	return net.Listen("unix", short(dir))
+}
+
+func short(dir *os.File) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), SocketName) }
+
+// Close ends all connections and removes the socket.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	<-s.done
+	return errors.Join(err, s.dir.Close())
+}
+
+type peerKey struct{}
+
+// withPeer notes who is at the other end.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, peerKey{}, peer(c))
+}
+
+func peer(c net.Conn) string {
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return "unknown"
+	}
+	name := "unknown"
+	_ = raw.Control(func(fd uintptr) { // an error leaves the name unknown
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err != nil {
+			return
+		}
+		name = strconv.Itoa(int(cred.Uid))
+		if u, err := user.LookupId(name); err == nil {
+			name = u.Username
+		}
+	})
+	return name
+}
+
+func handler(o Operation) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, o.Status()) })
+	mux.HandleFunc("POST /cancel", func(w http.ResponseWriter, r *http.Request) {
+		id, now := r.URL.Query().Get("id"), o.Status()
+		if id != "" && id != now.ID {
+			refuse(w, http.StatusNotFound, "operation %s does not run; %s %s does", id, now.Operation, now.ID)
+			return
+		}
+		by, _ := r.Context().Value(peerKey{}).(string)
+		if !o.Cancel("api:" + by) {
+			refuse(w, http.StatusConflict, "%s %s has ended already", now.Operation, now.ID)
+			return
+		}
+		answer(w, http.StatusOK, o.Status())
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // who asked may be gone
+}
+
+func refuse(w http.ResponseWriter, status int, format string, args ...any) {
+	answer(w, status, map[string]string{"error": fmt.Sprintf(format, args...)})
+}
