@@ -20,6 +20,9 @@ var errNoAnswer = errors.New("no answer")
 // whose patience ended must be seen here, and the plugin's clock could be first.
 func detach(ctx context.Context) (context.Context, context.CancelCauseFunc) {
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	if ctx.Err() != nil {
+		cancel(context.Cause(ctx)) // AfterFunc would, too, but perhaps when the plugin has been asked
+	}
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	return inner, func(cause error) {
 		stop()
