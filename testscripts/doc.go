@@ -2,9 +2,11 @@
 //
 // Each *.txtar file is one story: a script of commands and the files it needs. The remora
 // that a story runs is built from cmd/remora, every operation is a process of its own, and
-// the servers are real ones. testing.Short leaves nothing out; `go test ./testscripts -run
-// 'Stories/^restore_' -v` tells the stories about restores and shows each step.
+// the servers are real ones. To tell the stories about restores and show each step:
 //
+//	go test ./testscripts -run 'Stories/^restore_' -v
+//
+// $ROOT is the top of this module, $WORK the story's directory, $MYSQLD the server's program.
 // Beside the commands of testscript a story has these. NAME is a word of the story's own.
 //
 //	source
@@ -16,6 +18,8 @@
 //	stopmysqld NAME
 //	sql NAME STATEMENT...
 //	    Runs statements as root; the rows of the last one are the standard output.
+//	await NAME VALUE STATEMENT
+//	    Repeats a query until its only value is VALUE.
 //	writers NAME N, stopwriters NAME
 //	    Keeps N sessions writing. They must have committed something when they are stopped.
 //	same SOURCE RESTORED
@@ -24,7 +28,7 @@
 //	config NAME [-user USER] [-grants all|least|none] [-without PRIVILEGE] [FILE...]
 //	    Makes an account on the server (none: there is no server) with the GRANTs of README.md and writes remora.toml for
 //	    it, to which the FILEs are added with their $VARIABLES replaced. The storage is $WORK/repo
-//	    unless a FILE has one.
+//	    unless a FILE has one. $LOCKS is a query that counts the locks the account holds.
 //
 //	exits CODE PROGRAM [ARGUMENT...]
 //	    Runs a program that must end with that exit code.
@@ -42,6 +46,10 @@
 //	fields FILE [KEY=VALUE...] KEY...
 //	    Prints the KEYs of each JSON object, one on a line, of FILE or stdout; only of those
 //	    that have all the VALUEs. What an object does not have is a dash.
+//	keys FILE [KEY=VALUE...]
+//	    Prints the names of the keys of the last such object, one on a line, sorted.
+//	sqlite FILE STATEMENT
+//	    Runs a statement on an SQLite database and prints its rows.
 //	capture VARIABLE
 //	    Sets a variable to the standard output of the command before.
 //	climbs

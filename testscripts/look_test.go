@@ -2,13 +2,17 @@ package testscripts
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // objects decodes one JSON object per line; a line that is none fails the story.
@@ -37,15 +41,7 @@ func fields(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	all, err := objects(ts.ReadFile(args[0]))
 	ts.Check(err)
-	var keys []string
-	where := map[string]string{}
-	for _, a := range args[1:] {
-		if key, value, ok := strings.Cut(a, "="); ok {
-			where[key] = value
-		} else {
-			keys = append(keys, a)
-		}
-	}
+	keys, where := split(args[1:])
 	out := ts.Stdout()
 	for _, o := range all {
 		if !fits(o, where) {
@@ -56,6 +52,37 @@ func fields(ts *testscript.TestScript, _ bool, args []string) {
 			words = append(words, text(o, key))
 		}
 		fmt.Fprintln(out, strings.Join(words, " "))
+	}
+}
+
+func split(args []string) (keys []string, where map[string]string) {
+	where = map[string]string{}
+	for _, a := range args {
+		if key, value, ok := strings.Cut(a, "="); ok {
+			where[key] = value
+		} else {
+			keys = append(keys, a)
+		}
+	}
+	return keys, where
+}
+
+func keys(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 0 {
+		ts.Fatalf("usage: keys FILE [KEY=VALUE...]")
+	}
+	all, err := objects(ts.ReadFile(args[0]))
+	ts.Check(err)
+	_, where := split(args[1:])
+	var last map[string]any
+	for _, o := range all {
+		if fits(o, where) {
+			last = o
+		}
+	}
+	out := ts.Stdout()
+	for _, key := range slices.Sorted(maps.Keys(last)) {
+		fmt.Fprintln(out, key)
 	}
 }
 
@@ -118,6 +145,17 @@ func count(ts *testscript.TestScript, _ bool, args []string) {
 	if got := strings.Count(ts.ReadFile(args[1]), "\n"); strconv.Itoa(got) != args[0] {
 		ts.Fatalf("%s has %d lines, want %s", args[1], got, args[0])
 	}
+}
+
+func onSQLite(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, "FILE", "STATEMENT")
+	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?mode=rw&_pragma=busy_timeout(5000)")
+	ts.Check(err)
+	defer db.Close()
+	rows, err := db.Query(args[1])
+	ts.Check(err)
+	defer rows.Close()
+	ts.Check(printRows(ts, rows))
 }
 
 func flip(ts *testscript.TestScript, _ bool, args []string) {

@@ -170,6 +170,12 @@ func syncPoint(ts *testscript.TestScript, _ bool, args []string) {
 
 func buildProgram(ts *testscript.TestScript, _ bool, args []string) {
 	want(ts, args, "PACKAGE", "NAME")
+	sources, err := filepath.Glob(filepath.Join("..", args[0], "*.go"))
+	ts.Check(err)
+	for _, path := range sources {
+		_, err := os.Stat(path) // go test remembers, and tests again when it has changed
+		ts.Check(err)
+	}
 	theWorld.building.Lock()
 	defer theWorld.building.Unlock()
 	ts.Check(goBuild(args[0], ts.MkAbs(args[1])))

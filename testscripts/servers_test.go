@@ -129,6 +129,25 @@ func runSQL(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(printRows(ts, rows))
 }
 
+// await bounds its wait as all do.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, "NAME", "VALUE", "STATEMENT")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		var got sql.NullString
+		ts.Check(serverOf(ts, args[0]).DB().QueryRowContext(ctx, args[2]).Scan(&got))
+		if got.String == args[1] {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			ts.Fatalf("the value is %q, not %q", got.String, args[1])
+		}
+	}
+}
+
 func printRows(ts *testscript.TestScript, rows *sql.Rows) error {
 	out := ts.Stdout()
 	columns, err := rows.Columns()

@@ -2,7 +2,6 @@ package testscripts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	_ "github.com/remora-backup/remora/cmd" // so that a changed program is tested again
 	"github.com/remora-backup/remora/examples/lab"
 )
 
@@ -98,11 +98,11 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 func commands() map[string]command {
 	c := map[string]command{
-		"source": source, "mysqld": startServer, "stopmysqld": stopServer, "sql": runSQL, "writers": startWriters,
+		"source": source, "mysqld": startServer, "stopmysqld": stopServer, "sql": runSQL, "await": await, "writers": startWriters,
 		"stopwriters": stopWriters, "same": same, "config": configure,
 		"exits": exits, "start": startProcess, "ended": ended, "signal": signalProcess, "killplugin": killPlugin, "sync": syncPoint,
 		"tty": onTerminal, "gobuild": buildProgram,
-		"fields": fields, "capture": capture, "climbs": climbs, "count": count, "flip": flip, "webhook": startWebhook,
+		"fields": fields, "keys": keys, "sqlite": onSQLite, "capture": capture, "climbs": climbs, "count": count, "flip": flip, "webhook": startWebhook,
 	}
 	for name, do := range c {
 		c[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -139,22 +139,29 @@ func setup(env *testscript.Env) error {
 	env.Setenv("TMPDIR", short)
 	env.Setenv("SYNC", filepath.Join(short, "sync"))
 	env.Setenv("MYSQLD", theWorld.mysqld)
+	root, err := filepath.Abs("..")
+	if err != nil {
+		return err
+	}
+	env.Setenv("ROOT", root)
 	env.Setenv("REMORA_CONFIG", filepath.Join(env.WorkDir, "remora.toml"))
 	return nil
 }
 
-// condition knows [root] and [grpcio]: Debian's Python can import what the example
-// plugin needs. With REMORA_CI set that must not be missing.
+// condition knows [mounts]: a process can have mounts of its own; and [grpcio]: Debian's
+// Python can import what the example plugin needs. With REMORA_CI set both must hold.
 func condition(name string) (bool, error) {
-	switch name {
-	case "root":
-		return os.Geteuid() == 0, nil
-	case "grpcio":
-		err := exec.Command("/usr/bin/python3", "-c", "import grpc, google.protobuf").Run()
-		if err != nil && os.Getenv("REMORA_CI") != "" {
-			return false, errors.New("python3-grpcio and python3-protobuf are missing")
-		}
-		return err == nil, nil
+	tries := map[string][]string{
+		"mounts": {"unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"},
+		"grpcio": {"/usr/bin/python3", "-c", "import grpc"},
 	}
-	return false, fmt.Errorf("unknown condition %q", name)
+	try, ok := tries[name]
+	if !ok {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	out, err := exec.Command(try[0], try[1:]...).CombinedOutput()
+	if err != nil && os.Getenv("REMORA_CI") != "" {
+		return false, fmt.Errorf("%v: %w: %s", try, err, out)
+	}
+	return err == nil, nil
 }
