@@ -56,6 +56,7 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 	plan, err := backup.New(ctx, backup.Config{
 		Server: srv, Storage: storage, Lock: lock, Compression: repo.Compression(s.Backup.Compression),
 		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
+		KeyringFile: s.MySQL.KeyringFile,
 	})
 	o.row.BackupID = plan.ID
 	return plan, err

@@ -32,14 +32,16 @@ var arrows = map[string][]string{
 	"core/plug/plugtest": {"core/plug"},
 	"core/run":           {"core/code"},
 	"core/state":         {"core/code", "core/run"},
+	"core/control":       {},
 	"core/config":        {"core/code", "core/nearest"},
 	"core/repo":          {"core/code", "core/plug", "core/syncpoint"},
 	"core/server":        {"core/code", "core/version"},
 	"core/mysqld":        {"core/code", "core/version"},
 
 	"core/backup": {
-		"core/binlog", "core/code", "core/innodb/...", "core/plug", "core/repo", "core/run", "core/server", "core/syncpoint", "core/version",
+		"core/binlog", "core/code", "core/innodb/...", "core/keyring", "core/plug", "core/repo", "core/run", "core/server", "core/syncpoint", "core/version",
 	},
+	"core/keyring":    {},
 	"core/xtrabackup": {},
 	"core/prepare": {
 		"core/code", "core/innodb/...", "core/mysqld", "core/restore", "core/run", "core/syncpoint", "core/version", "core/xtrabackup",
@@ -58,6 +60,7 @@ var arrows = map[string][]string{
 	// Nothing of the program imports what follows.
 	"core/mysqld/mysqldtest": {"core/...", "examples/..."},
 	"examples/...":           {"core/...", "plugins/sdk", "examples/...", "hooks", "plugins/..."},
+	"testscripts/stop":       {},
 	"testscripts":            {"cmd", "cmd/...", "core/...", "examples/...", "plugins/...", "hooks/..."},
 }
 

@@ -40,6 +40,7 @@ type Config struct {
 	Parallel    int              // copy workers; 0 is 2
 	LockWait    time.Duration    // how long to wait for the backup lock; 0 is 30 s
 	Version     string           // of remora, for the manifest
+	KeyringFile string           // data file of the server's keyring, for an encrypted redo log; "" finds it in the data directory
 }
 
 // Result is what the end event of a complete backup carries.

@@ -45,7 +45,7 @@ func (e *engine) followRedo(ctx context.Context, t *run.Task) error {
 		return errors.Join(err, consumer.Close(ctx))
 	}
 	dir := e.facts.RedoDir()
-	files, checkpoint, err := openRedo(dir, e.checksums())
+	files, checkpoint, err := openRedo(dir, e.checksums(), e.redoKey())
 	if err != nil {
 		return errors.Join(err, consumer.Close(ctx))
 	}

@@ -204,7 +204,7 @@ func (f *follower) finish(ctx context.Context) error {
 		return fmt.Errorf("cut redo at LSN %d: memory holds %d bytes from LSN %d", f.stop, len(f.pending), f.pendAt)
 	}
 	f.pending = f.pending[:last+redo.BlockSize]
-	redo.Cut(f.pending[last:], f.stop)
+	f.files.cut(f.pending[last:], f.stop)
 	f.mu.Unlock()
 	for len(f.pending) > 0 {
 		if err := f.give(ctx, f.cutChunkLocked()); err != nil {

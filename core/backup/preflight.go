@@ -62,10 +62,7 @@ func (e *engine) checkRedo(context.Context) error {
 	if flags&(redo.NoLogging|redo.CrashUnsafe) != 0 {
 		return code.Hint(code.Version, "ALTER INSTANCE ENABLE INNODB REDO_LOG", "redo logging is disabled; a hot backup needs it")
 	}
-	if e.facts.RedoEncrypt {
-		return code.Hint(code.Version, "SET GLOBAL innodb_redo_log_encrypt = OFF", "the redo log is encrypted; this version cannot read encrypted redo")
-	}
-	return nil
+	return e.checkRedoKey()
 }
 
 // checkFiles makes sure that this is the server's data directory and that it can be read.

@@ -38,12 +38,13 @@ type redoFiles struct {
 	tornNow time.Time
 	buf     []byte
 	again   []byte // second reading, only without checksums
+	key     *redoKey
 }
 
 // openRedo finds the newest checkpoint over all redo files of dir and places the reader
 // on its block.
-func openRedo(dir string, sums redo.Checksums) (*redoFiles, redo.LSN, error) {
-	r := &redoFiles{dir: dir, sums: sums, buf: make([]byte, redoChunk)}
+func openRedo(dir string, sums redo.Checksums, key *redoKey) (*redoFiles, redo.LSN, error) {
+	r := &redoFiles{dir: dir, sums: sums, key: key, buf: make([]byte, redoChunk)}
 	if sums == redo.AllowNone {
 		r.again = make([]byte, redoChunk)
 	}
@@ -197,6 +198,11 @@ func (r *redoFiles) takeChunk(b []byte, take func([]byte, redo.Block) error) (fu
 	for i := 0; i < len(b); i += redo.BlockSize {
 		raw := b[i : i+redo.BlockSize]
 		block, state := redo.ParseBlock(raw, r.next, r.sums)
+		if state == redo.Encrypted {
+			if block, state, err = r.decrypt(raw); err != nil {
+				return full, false, err
+			}
+		}
 		if state == redo.Good && r.again != nil && !bytes.Equal(raw, r.again[i:i+redo.BlockSize]) {
 			state = redo.Torn // without checksums only a second reading tells
 		}
@@ -219,9 +225,6 @@ func (r *redoFiles) notGood(state redo.State) error {
 	switch state {
 	case redo.Ahead:
 		return r.overrun("the file holds later redo already")
-	case redo.Encrypted:
-		return code.Hint(code.Version, "SET GLOBAL innodb_redo_log_encrypt = OFF",
-			"the redo log is encrypted at LSN %d; this version cannot read encrypted redo", r.next)
 	case redo.Torn:
 		if r.tornAt != r.next {
 			r.tornAt, r.tornNow = r.next, time.Now()

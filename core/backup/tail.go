@@ -81,7 +81,7 @@ func (e *engine) storeManifest(ctx context.Context, t *run.Task) error {
 
 // keep says which copies are the backup, and their names.
 func (e *engine) keep() error {
-	files := []repo.File{{ID: e.redo.file, Kind: repo.KindRedo, Path: redoPath, Size: e.redo.size}}
+	files := []repo.File{{ID: e.redo.file, Kind: repo.KindRedo, Path: redoPath, Size: e.redo.size, Attrs: e.redo.files.attrs()}}
 	for _, en := range e.last.spaces {
 		c := e.track.good(en)
 		files = append(files, repo.File{

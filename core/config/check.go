@@ -32,6 +32,7 @@ func (d *decoder) check(s *Settings) error {
 		absolute("mysql", "socket", m.Socket),
 		absolute("mysql", "mysqld", m.Mysqld),
 		absolute("mysql", "password_file", m.PasswordFile),
+		absolute("mysql", "keyring_file", m.KeyringFile),
 		{keys{"state", "dir"}, s.State.Dir == "", "", "[state] dir is empty"},
 		absolute("state", "dir", s.State.Dir),
 		oneOf("backup", "compression", s.Backup.Compression, "zstd", "none"),

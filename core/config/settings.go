@@ -34,8 +34,9 @@ type MySQL struct {
 	TLS          string   `toml:"tls"` // "off", "skip-verify" (encrypted, not authenticated) or "verify"
 	User         string   `toml:"user"`
 	PasswordFile string   `toml:"password_file"`
-	Mysqld       string   `toml:"mysqld"`      // binary that prepares; empty: found in PATH
-	MysqldArgs   []string `toml:"mysqld_args"` // put before ours when it is spawned
+	Mysqld       string   `toml:"mysqld"`       // binary that prepares; empty: found in PATH
+	MysqldArgs   []string `toml:"mysqld_args"`  // put before ours when it is spawned
+	KeyringFile  string   `toml:"keyring_file"` // data file of component_keyring_file, for an encrypted redo log
 }
 
 // State is where history and lock file lie.

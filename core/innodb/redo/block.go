@@ -134,7 +134,7 @@ func Cut(b []byte, end LSN) {
 
 // Seal replaces the checksum of a block written with innodb_log_checksums=OFF by a CRC-32C, so that any server reads it.
 func Seal(b []byte) {
-	if trailer(b) == noChecksum {
+	if trailer(b) == noChecksum && !IsEncrypted(b) {
 		PutChecksum(b)
 	}
 }
