@@ -12,6 +12,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/plugins/host"
 	"github.com/remora-backup/remora/plugins/sdk"
 )
@@ -37,7 +38,7 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 	if err != nil {
 		return run.Plan{}, err
 	}
-	storage, err := o.plugins.storage(ctx, s)
+	storage, err := o.storage(ctx)
 	if err != nil {
 		return run.Plan{}, err
 	}
@@ -45,6 +46,7 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 	if err != nil {
 		return run.Plan{}, err
 	}
+	o.row.LockPID = lock.Pid()
 	srv, err := server.Connect(ctx, serverConfig(s.MySQL, reach))
 	if err != nil {
 		return run.Plan{}, err
@@ -53,8 +55,11 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 	if err := o.introduce(ctx, srv); err != nil {
 		return run.Plan{}, err
 	}
+	if err := o.tidy(ctx, storage, srv); err != nil {
+		return run.Plan{}, err
+	}
 	plan, err := backup.New(ctx, backup.Config{
-		Server: srv, Storage: storage, Lock: lock, Compression: repo.Compression(s.Backup.Compression),
+		Server: srv, Storage: storage, Lock: lock.Lock(), Compression: repo.Compression(s.Backup.Compression),
 		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
 		KeyringFile: s.MySQL.KeyringFile,
 	})
@@ -62,12 +67,17 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 	return plan, err
 }
 
-func (p *plugins) lock(ctx context.Context, s config.Settings, reach *sdk.Server) (plug.Lock, error) {
-	started, err := p.start(ctx, host.Lock, s.Lock, reach)
+func (p *plugins) lock(ctx context.Context, s config.Settings, reach *sdk.Server) (*host.Plugin, error) {
+	return p.start(ctx, host.Lock, s.Lock, reach)
+}
+
+// storage starts the storage plugin.
+func (o *operation) storage(ctx context.Context) (plug.Storage, error) {
+	s, err := o.plugins.storage(ctx, o.settings)
 	if err != nil {
 		return nil, err
 	}
-	return started.Lock(), nil
+	return s, syncpoint.At(ctx, syncpoint.OperationStorage)
 }
 
 // introduce notes which server this is, for the start line and the history.

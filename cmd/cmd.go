@@ -109,7 +109,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.env.Stdout)
 	root.SetErr(a.env.Stderr)
 	root.SetIn(a.env.Stdin)
-	root.AddCommand(a.backup(), a.restore(), a.export(), a.prepare(), a.list(), a.show(), a.verify(), a.history(), a.plugin(), a.hook(), a.dump(), a.version())
+	root.AddCommand(a.backup(), a.restore(), a.export(), a.prepare(), a.list(), a.show(), a.verify(), a.history(), a.status(), a.cancel(), a.plugin(), a.hook(), a.dump(), a.version())
 	root.AddCommand(a.serveHooks(), a.debugClient())
 	return root
 }

@@ -324,7 +324,7 @@ func TestAnEarlierCrashIsRecorded(t *testing.T) {
 	if i := slices.IndexFunc(all, func(o state.Operation) bool { return o.ID == "b0" }); i < 0 || all[i].State != "crashed" {
 		t.Errorf("got %+v, want b0 crashed", all)
 	}
-	if !strings.Contains(h.err.String(), "b0") {
-		t.Errorf("stderr: got %q, want the crash in it", h.err)
+	if !strings.Contains(h.out.String(), "An earlier backup (b0) crashed in phase") {
+		t.Errorf("stdout: got %q, want the crash in it", h.out)
 	}
 }

@@ -21,7 +21,7 @@ func (o *operation) debugSync(ctx context.Context, socket string) (context.Conte
 	if err != nil {
 		return ctx, code.Default(code.Usage, err)
 	}
-	o.closers = append(o.closers, func() error { s.Close(); return nil })
+	o.debug = s
 	return syncpoint.With(ctx, s), nil
 }
 

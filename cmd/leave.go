@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,21 +20,122 @@ func (o *operation) leave(ctx context.Context) error {
 	default:
 		return err // nothing has been told yet
 	}
-	e := run.Event{Seq: o.last.Load() + 1000, Time: time.Now(), Kind: run.KindEnd, Operation: o.kind, ID: o.row.ID,
-		State: run.Cancelled, Code: int(code.Of(err)), Error: err.Error(), Errors: []string{err.Error(), "the clean-up was left"},
-		Hint: "remora history and remora list show what there is", Message: "Operation aborted, its clean-up left", Duration: time.Since(o.row.Started).Seconds()}
+	last := o.sofar.read()
+	if last.end != nil {
+		return last.answer() // only what comes after the end is left
+	}
+	errs := last.errors
+	if len(errs) == 0 {
+		errs = []run.Event{{Error: err.Error(), Code: int(code.Of(err)), InterruptedBy: err.Error()}}
+	}
+	first := errs[0]
+	e := run.Event{Seq: last.seq + 1000, Time: time.Now(), Kind: run.KindEnd, Operation: o.kind, ID: o.row.ID,
+		State: run.Failed, Code: first.Code, Error: first.Error, Destructive: last.destructive,
+		Hint: "remora history and remora list show what there is", Message: "Operation aborted", Duration: time.Since(o.row.Started).Seconds()}
+	if first.InterruptedBy != "" {
+		e.State = run.Cancelled
+	}
+	for _, one := range errs {
+		e.Errors = append(e.Errors, one.Error)
+	}
+	e.Errors = append(e.Errors, "the clean-up was left")
+	var i *run.Interrupted
+	if errors.As(err, &i) {
+		e.InterruptedBy = i.By
+	}
+	if o.current.Aborted != nil {
+		e.Message = o.current.Aborted()
+	}
+	left := run.Left{Text: "The clean-up was left; the next operation does it."}
+	if o.current.Left != nil {
+		left = o.current.Left()
+	}
+	e.Leftovers = left.Names
+	o.keep(ctx, run.Event{Seq: e.Seq - 1, Time: e.Time, Kind: run.KindNote, Operation: o.kind, ID: o.row.ID, Message: left.Text}, e)
+	return &code.Error{Code: code.Code(first.Code), Err: errors.New(first.Error)}
+}
+
+// keep passes last words on to those who must get them, within tellWithin.
+func (o *operation) keep(ctx context.Context, words ...run.Event) {
+	ctx = context.WithoutCancel(ctx)
 	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		for _, r := range o.keepers {
-			r.Event(context.WithoutCancel(ctx), e)
-		}
-	}()
+	var all sync.WaitGroup
+	for _, r := range o.keepers {
+		all.Go(func() {
+			for _, e := range words {
+				r.Event(ctx, e)
+			}
+		})
+	}
+	go func() { all.Wait(); close(written) }()
 	select {
 	case <-written:
-	case <-time.After(leaveWithin):
+	case <-time.After(tellWithin):
 	}
-	return err
+}
+
+// sofar is a run.Reader that knows what has been told.
+type sofar struct {
+	mu    sync.Mutex
+	heard heard
+	over  bool
+}
+
+type heard struct {
+	seq         int64
+	errors      []run.Event
+	end         *run.Event
+	databases   []string
+	destructive bool
+}
+
+func (s *sofar) Event(_ context.Context, e run.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard.seq = e.Seq
+	s.heard.destructive = s.heard.destructive || e.Destructive
+	s.heard.databases = e.Databases
+	switch e.Kind {
+	case run.KindError:
+		s.heard.errors = append(s.heard.errors, e)
+	case run.KindEnd:
+		s.heard.end = &e
+	}
+}
+
+func (s *sofar) read() heard {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.heard
+	h.errors = slices.Clone(h.errors)
+	return h
+}
+
+// done says that nothing can be cancelled any more.
+func (s *sofar) done() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+}
+
+func (s *sofar) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over || s.heard.end != nil
+}
+
+// interrupted reports whether an interruption is all that went wrong.
+func (s *sofar) interrupted() bool {
+	h := s.read()
+	return len(h.errors) == 1 && h.errors[0].InterruptedBy != ""
+}
+
+// answer is what the end that was told says.
+func (h heard) answer() error {
+	if h.end.Code == 0 {
+		return nil
+	}
+	return &code.Error{Code: code.Code(h.end.Code), Err: errors.New(h.end.Error)}
 }
 
 // once passes events on up to the first end, one at a time.

@@ -16,10 +16,13 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/config"
+	"github.com/remora-backup/remora/core/control"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
+	"github.com/remora-backup/remora/core/syncpoint"
+	"github.com/remora-backup/remora/core/syncpoint/debug"
 	"github.com/remora-backup/remora/hooks"
 	"github.com/remora-backup/remora/plugins/host"
 )
@@ -43,8 +46,11 @@ type operation struct {
 	row      state.Operation // what the history gets to know before the run
 	facts    []string        // for the start line
 	begun    chan struct{}   // closed when all above is known
-	last     atomic.Int64    // Seq of the last event
 	keepers  []run.Reader    // display and history, which must get an end
+	current  run.Plan        // valid once begun is closed
+	sofar    sofar           // what has been told
+	signals  *signals
+	earlier  []string // what is to be said of operations that crashed
 
 	lock     *state.LockFile
 	store    *state.Store
@@ -52,6 +58,8 @@ type operation struct {
 	plugins  *plugins
 	notifies atomic.Pointer[[]*notifier]
 	closers  []func() error // what the plan needs, closed after the run
+	control  *control.Server
+	debug    *debug.Server
 }
 
 // flags are those that a backup and a restore have in common.
@@ -64,8 +72,13 @@ type flags struct {
 func (a *app) operate(ctx context.Context, kind string, f flags, plan func(context.Context, *operation) (run.Plan, error)) error {
 	o := &operation{app: a, kind: kind, plan: plan, meter: new(run.Meter), begun: make(chan struct{})}
 	o.tell = a.display(f.asJSON, o.meter)
-	ctx, s := a.watchSignals(ctx, o.tell.interrupted)
+	ctx, s := a.watchSignals(ctx, func(why *run.Interrupted) {
+		if !o.sofar.ended() {
+			o.tell.interrupted(why)
+		}
+	})
 	defer s.stop()
+	o.signals = s
 	answer := make(chan error, 1)
 	go func() { answer <- o.run(ctx, f, s.hurry) }()
 	select {
@@ -90,6 +103,7 @@ func told(err error) error {
 
 func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) error {
 	defer o.tell.close()
+	defer o.sofar.done()
 	ctx, err := o.debugSync(ctx, f.debugSync)
 	if err == nil {
 		err = o.prepare(ctx)
@@ -98,11 +112,15 @@ func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) err
 	if err == nil {
 		plan, err = o.plan(ctx, o)
 	}
+	if err == nil {
+		err = syncpoint.At(ctx, syncpoint.OperationPlanned)
+	}
 	gate := o.gate
 	if err != nil {
 		plan, gate = o.failed(err), nil
 	}
-	o.begin(ctx, plan)
+	o.begin(ctx, o.withEarlier(plan))
+	plan = o.current
 	opts := run.Options{Readers: o.readers(), Gate: gate, Meter: o.meter, Hurry: hurry}
 	if o.store != nil {
 		opts.Journal = o.store.Journal
@@ -119,7 +137,19 @@ func (o *operation) failed(why error) run.Plan {
 	if id == "" {
 		id, _ = repo.NewID(time.Now(), rand.Reader)
 	}
-	return run.Plan{Operation: o.kind, ID: id, Phases: []run.Phase{{Name: first, Do: func(context.Context, *run.Task) error { return why }}}}
+	plan := run.Plan{Operation: o.kind, ID: id, Phases: []run.Phase{{Name: first, Do: func(context.Context, *run.Task) error { return why }}}}
+	if o.store == nil {
+		// Nobody has heard of this operation yet: an interruption is all there is to say.
+		plan.Aborted = func() string {
+			if o.sofar.interrupted() {
+				return ""
+			}
+			return "Operation aborted"
+		}
+		return plan
+	}
+	plan.Left = func() run.Left { return run.Left{Text: "Nothing was begun."} }
+	return plan
 }
 
 // prepare takes what every operation needs, in the order in which it may be refused.
@@ -141,11 +171,17 @@ func (o *operation) prepare(ctx context.Context) (err error) {
 	if err := o.remember(ctx, s.State.Dir); err != nil {
 		return err
 	}
+	if err := syncpoint.At(ctx, syncpoint.OperationRecorded); err != nil {
+		return err
+	}
 	o.hooks, err = hooks.Open(ctx, hooks.Config{
 		Scripts: s.Hooks.Scripts, Timeout: s.Hooks.Timeout, Config: s.Hooks.Config,
 		Self: []string{o.app.env.Self, hookHost}, Notify: o.notify, Log: o.log.Named("hooks"),
 	})
 	if err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.OperationHooks); err != nil {
 		return err
 	}
 	return o.startNotifies(ctx)
@@ -154,18 +190,25 @@ func (o *operation) prepare(ctx context.Context) (err error) {
 // remember takes the lock file and opens the history, where it first records the end of
 // operations that could not do so themselves.
 func (o *operation) remember(ctx context.Context, dir string) (err error) {
+	if err := syncpoint.At(ctx, syncpoint.OperationBegin); err != nil {
+		return err
+	}
 	owner := state.Owner{PID: o.row.PID, Operation: o.kind, ID: o.row.ID, Host: o.row.Host, Since: o.row.Started}
 	if o.lock, err = state.Lock(dir, owner); err != nil {
 		return err
 	}
+	if o.control, err = control.Listen(dir, o); err != nil {
+		return err
+	}
+	if err := syncpoint.At(ctx, syncpoint.OperationLocked); err != nil {
+		return err
+	}
+	// What was begun is recorded to its end: the interruption is noticed by the next step.
+	ctx = context.WithoutCancel(ctx)
 	if o.store, err = state.Open(ctx, dir); err != nil {
 		return err
 	}
-	crashed, err := o.store.MarkCrashed(ctx)
-	for _, c := range crashed {
-		o.log.Warn("an earlier operation had crashed", "operation", c.Operation, "id", c.ID, "phase", c.Phase, "pid", c.PID)
-	}
-	return err
+	return o.findCrashed(ctx)
 }
 
 func (o *operation) startNotifies(ctx context.Context) error {
@@ -204,7 +247,7 @@ func (o *operation) begin(ctx context.Context, plan run.Plan) {
 		o.facts = append(o.facts, "plugins="+strings.Join(o.plugins.names, "+"))
 	}
 	o.tell.starts(" (" + strings.Join(o.facts, ", ") + ")")
-	o.row.ID = plan.ID
+	o.row.ID, o.current = plan.ID, plan
 	defer close(o.begun)
 	o.keepers = []run.Reader{&once{to: o.tell}}
 	if o.store == nil {
@@ -214,10 +257,11 @@ func (o *operation) begin(ctx context.Context, plan run.Plan) {
 	if err := o.store.Begin(context.WithoutCancel(ctx), o.row); err != nil {
 		o.log.Error("the history does not know this operation", "error", err)
 	}
+	_ = syncpoint.At(ctx, syncpoint.OperationBegun)
 }
 
 func (o *operation) readers() []run.Reader {
-	all := append(slices.Clone(o.keepers), run.ReaderFunc(func(_ context.Context, e run.Event) { o.last.Store(e.Seq) }))
+	all := append(slices.Clone(o.keepers), &o.sofar)
 	if o.hooks != nil {
 		all = append(all, o.hooks)
 	}
@@ -242,17 +286,27 @@ func (o *operation) close(ctx context.Context) {
 	for i := len(o.closers) - 1; i >= 0; i-- {
 		check("close", o.closers[i]())
 	}
+	check("end hooks", syncpoint.At(ctx, syncpoint.CleanupHooks))
 	if o.hooks != nil {
 		o.hooks.Close(ctx)
 	}
+	check("end plugins", syncpoint.At(ctx, syncpoint.CleanupPlugins))
 	if o.plugins != nil {
 		check("end plugins", o.plugins.close(ctx))
 	}
+	check("record history", syncpoint.At(ctx, syncpoint.CleanupHistory))
 	if o.store != nil {
 		check("record history", cmp.Or(o.store.Err(), o.store.Close()))
 	}
+	if o.control != nil {
+		check("close the control socket", o.control.Close())
+	}
+	check("release the lock file", syncpoint.At(ctx, syncpoint.CleanupLockFile))
 	if o.lock != nil {
 		check("release the lock file", o.lock.Release())
+	}
+	if o.debug != nil {
+		o.debug.Close()
 	}
 }
 

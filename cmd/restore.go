@@ -48,7 +48,7 @@ func planFetch(ctx context.Context, o *operation, id, target string, plan func(r
 	if id != repo.Latest {
 		o.row.BackupID = id
 	}
-	storage, err := o.plugins.storage(ctx, s)
+	storage, err := o.storage(ctx)
 	if err != nil {
 		return run.Plan{}, err
 	}

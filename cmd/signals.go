@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,9 +18,12 @@ import (
 // A key that bounces, or a terminal and a supervisor that both send, count as one.
 const debounce = 20 * time.Millisecond
 
-// leaveWithin is how long a clean-up may go on after a second signal, and again how long
-// telling so may take.
-const leaveWithin = 450 * time.Millisecond
+// After a second signal the process ends within a second: the clean-up may go on for
+// leaveWithin, then telling that it was left may take tellWithin.
+const (
+	leaveWithin = 300 * time.Millisecond
+	tellWithin  = 600 * time.Millisecond
+)
 
 // signals turns the signals of a run into its interruption:
 //
@@ -29,15 +33,21 @@ const leaveWithin = 450 * time.Millisecond
 type signals struct {
 	hurry chan struct{}
 	stop  context.CancelFunc
+	ctx   context.Context // what they cancel
+	// interrupt is what the first signal does, for whoever cancels without one. It may be
+	// called again, and after a signal, and does nothing then.
+	interrupt func(*run.Interrupted)
 }
 
 // watchSignals returns a context that the first signal cancels with a run.Interrupted.
 // told is called with it once. The caller calls stop when the run has ended.
 func (a *app) watchSignals(ctx context.Context, told func(*run.Interrupted)) (context.Context, *signals) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	s := &signals{hurry: make(chan struct{})}
+	s := &signals{hurry: make(chan struct{}), ctx: ctx}
 	done := make(chan struct{})
 	s.stop = func() { close(done); cancel(nil) }
+	var first sync.Once
+	s.interrupt = func(why *run.Interrupted) { first.Do(func() { cancel(why); told(why) }) }
 	go func() {
 		seen, last := 0, time.Time{}
 		for {
@@ -51,9 +61,7 @@ func (a *app) watchSignals(ctx context.Context, told func(*run.Interrupted)) (co
 				seen, last = seen+1, time.Now()
 				switch seen {
 				case 1:
-					why := interruptedBy(sig)
-					cancel(why)
-					told(why)
+					s.interrupt(interruptedBy(sig))
 				case 2:
 					close(s.hurry)
 				default:
@@ -63,6 +71,13 @@ func (a *app) watchSignals(ctx context.Context, told func(*run.Interrupted)) (co
 		}
 	}()
 	return ctx, s
+}
+
+// why is what the run was interrupted by; nil if it was not.
+func (s *signals) why() *run.Interrupted {
+	var i *run.Interrupted
+	errors.As(context.Cause(s.ctx), &i)
+	return i
 }
 
 // ownSignals marks the commands that call watchSignals themselves.

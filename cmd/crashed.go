@@ -1,0 +1,121 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/core/state"
+)
+
+// findCrashed records the end of operations whose process is gone. What needs neither the
+// storage nor the server is said at once; what a backup left is seen to by the next one.
+func (o *operation) findCrashed(ctx context.Context) error {
+	if _, err := o.store.MarkCrashed(ctx); err != nil {
+		return err
+	}
+	all, err := o.store.Untidied(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		text := fmt.Sprintf("An earlier %s (%s) crashed in phase %s.", c.Operation, c.ID, phaseOf(c))
+		if c.Destructive {
+			text += fmt.Sprintf(" Operation aborted - data might be corrupted. Target: %s.", c.Target)
+		} else {
+			text += " Operation aborted."
+		}
+		o.say("%s", text)
+		if c.Operation == "backup" {
+			continue
+		}
+		if c.Target != "" {
+			o.say("Incomplete files may be left in %s. To go on: the same %s again.", c.Target, c.Operation)
+		}
+		if err := o.store.Describe(ctx, c.ID, func(row *state.Operation) { row.Tidied = true }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func phaseOf(c state.Operation) string {
+	if c.Phase == "" {
+		return "none"
+	}
+	return c.Phase
+}
+
+// say keeps a note for the beginning of the run.
+func (o *operation) say(format string, args ...any) {
+	o.earlier = append(o.earlier, fmt.Sprintf(format, args...))
+}
+
+// withEarlier lets the first phase tell what was found of earlier operations.
+func (o *operation) withEarlier(plan run.Plan) run.Plan {
+	if len(o.earlier) == 0 {
+		return plan
+	}
+	first := plan.Phases[0]
+	do := first.Do
+	first.Do = func(ctx context.Context, t *run.Task) error {
+		for _, text := range o.earlier {
+			t.Note("%s", text)
+		}
+		return do(ctx, t)
+	}
+	plan.Phases = append([]run.Phase{first}, plan.Phases[1:]...)
+	return plan
+}
+
+// tidy does what crashed backups could not: it ends a session of the lock plugin that is
+// still there, and deletes objects that belong to no backup. Only ids that this host's
+// history has are touched, as others may be writing to the same storage.
+func (o *operation) tidy(ctx context.Context, storage plug.Storage, srv *server.Server) error {
+	all, err := o.store.Untidied(ctx)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	r, err := repo.Open(ctx, storage)
+	if err != nil {
+		return fmt.Errorf("open repository: %w", err)
+	}
+	for _, c := range all {
+		if err := o.unlock(ctx, srv, c); err != nil {
+			return err
+		}
+		removed, whole, err := r.Discard(ctx, c.ID)
+		switch {
+		case err != nil:
+			return fmt.Errorf("remove what backup %s left: %w", c.ID, err)
+		case whole:
+			o.say("Backup %s had been stored whole before its process ended: it stays.", c.ID)
+		default:
+			o.say("Removed %d objects that backup %s had left in the storage.", removed, c.ID)
+		}
+		if err := o.store.Describe(ctx, c.ID, func(row *state.Operation) { row.Tidied = true }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unlock ends the session that held the server's lock for c. Not to be able to look is no
+// reason to fail: the session has a lease of its own.
+func (o *operation) unlock(ctx context.Context, srv *server.Server, c state.Operation) error {
+	if c.LockConnection == 0 || c.LockPID == 0 || c.ServerUUID != o.row.ServerUUID {
+		return ctx.Err()
+	}
+	killed, err := srv.KillOrphan(ctx, c.LockConnection, c.LockPID)
+	if err != nil && ctx.Err() == nil {
+		o.say("Whether the server is still locked by backup %s could not be seen: %v", c.ID, err)
+		return nil
+	}
+	if killed {
+		o.say("Killed session %d, with which backup %s had kept the server locked.", c.LockConnection, c.ID)
+	}
+	return ctx.Err()
+}
