@@ -31,7 +31,7 @@ func (a *app) prepare() *cobra.Command {
 				o.row.Target = dir
 				o.facts = append(o.facts, "directory="+dir)
 				s := o.settings.MySQL
-				return prepare.New(prepare.Config{ID: o.row.ID, Dir: dir, Mysqld: cmp.Or(mysqld, s.Mysqld), MysqldArgs: s.MysqldArgs})
+				return prepare.New(prepare.Config{ID: o.row.ID, Dir: dir, Mysqld: cmp.Or(mysqld, s.Mysqld), MysqldArgs: s.MysqldArgs, KeyringFile: s.KeyringFile})
 			})
 		},
 	})

@@ -41,10 +41,10 @@ var arrows = map[string][]string{
 	"core/backup": {
 		"core/binlog", "core/code", "core/innodb/...", "core/keyring", "core/plug", "core/repo", "core/run", "core/server", "core/syncpoint", "core/version",
 	},
-	"core/keyring":    {},
+	"core/keyring":    {"core/code", "core/innodb/redo"},
 	"core/xtrabackup": {},
 	"core/prepare": {
-		"core/code", "core/innodb/...", "core/mysqld", "core/restore", "core/run", "core/syncpoint", "core/version", "core/xtrabackup",
+		"core/code", "core/innodb/...", "core/keyring", "core/mysqld", "core/restore", "core/run", "core/syncpoint", "core/version", "core/xtrabackup",
 	},
 	"core/restore": {
 		"core/binlog", "core/code", "core/innodb/...", "core/mysqld", "core/plug", "core/repo", "core/run", "core/syncpoint", "core/version",

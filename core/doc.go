@@ -20,6 +20,7 @@
 //	   |      +-- core/server    SQL to the live server (backup)
 //	   |      +-- core/mysqld    a mysqld that we start (restore)
 //	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/xtrabackup    pure formats
+//	   |      +-- core/keyring   the keys of an encrypted redo log
 //	   |
 //	   +-- core/run          phases in order, events, interruption; knows no MySQL
 //	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them

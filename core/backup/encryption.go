@@ -2,8 +2,6 @@ package backup
 
 import (
 	"encoding/hex"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -28,39 +26,12 @@ type redoKey struct {
 	buf  [redo.BlockSize]byte
 }
 
-const keyringHint = `name the data file of component_keyring_file in the configuration: [mysql] keyring_file = "/path/to/keyring"`
-
 // open gets the key of a log whose headers say info.
-func (k *redoKey) open(info redo.Encryption) error {
-	if !info.Present {
-		return code.New(code.CorruptPage, "open the encrypted redo log: the headers of its files name no key")
+func (k *redoKey) open(info redo.Encryption) (err error) {
+	if k.key, err = keyring.RedoKey(k.file, k.data, info); err == nil {
+		k.info = info
 	}
-	path, setting := k.file, `[mysql] keyring_file`
-	if path == "" {
-		var err error
-		if path, err = keyring.Find(k.data); errors.Is(err, fs.ErrNotExist) {
-			return code.Hint(code.Usage, keyringHint, "open the encrypted redo log: the setting [mysql] keyring_file is not there, so key %s cannot be read", info.KeyName())
-		} else if err != nil {
-			return code.Hint(code.Usage, keyringHint, "open the encrypted redo log: %w", err)
-		}
-		setting = "the server's own configuration"
-	}
-	ring, err := keyring.Read(path)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return code.Hint(code.Privilege, "let the user that remora runs as read it", "open the encrypted redo log with the keyring of %s: %w", setting, err)
-	case err != nil:
-		return code.Hint(code.Usage, keyringHint, "open the encrypted redo log with the keyring of %s: %w", setting, err)
-	}
-	master, err := ring.Key(info.KeyName())
-	if err == nil {
-		k.key, err = info.Unwrap(master)
-	}
-	if err != nil {
-		return code.Hint(code.Integrity, keyringHint, "open the encrypted redo log with the keyring of %s, %s: %w", setting, path, err)
-	}
-	k.info = info
-	return nil
+	return err
 }
 
 // decrypt parses an encrypted block; raw stays as it is.

@@ -3,12 +3,15 @@ package prepare_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/keyring"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
@@ -38,7 +41,7 @@ func TestPrepareExternalTablespace(t *testing.T) {
 	if err := lab.CopyDir(t.Context(), s.Dir, d.path); err != nil {
 		t.Fatal(err)
 	}
-	blocks, checkpoint, end := redoOf(t, filepath.Join(d.path, redo.Dir))
+	blocks, checkpoint, end, _ := redoOf(t, filepath.Join(d.path, redo.Dir), "")
 	m.LSN = repo.LSN{Checkpoint: uint64(checkpoint), End: uint64(end)}
 	d.remove(redo.Dir, "auto.cnf", "ibtmp1", "#innodb_temp", "binlog.index")
 	if err := os.MkdirAll(filepath.Join(d.path, redo.Dir), 0o750); err != nil {
@@ -84,8 +87,9 @@ func TestPrepareExternalTablespace(t *testing.T) {
 	}
 }
 
-// redoOf returns all blocks of a killed server from that of the newest checkpoint on.
-func redoOf(t *testing.T, dir string) (blocks []byte, checkpoint, end redo.LSN) {
+// redoOf returns all blocks of a killed server from that of the newest checkpoint on, as
+// they are.
+func redoOf(t *testing.T, dir, keys string) (blocks []byte, checkpoint, end redo.LSN, info redo.Encryption) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "#ib_redo*"))
 	if err != nil {
@@ -104,7 +108,16 @@ func redoOf(t *testing.T, dir string) (blocks []byte, checkpoint, end redo.LSN) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[h.Start], checkpoint = b[redo.HeaderSize:], max(checkpoint, h.Checkpoint())
+		files[h.Start] = b[redo.HeaderSize:]
+		if h.Checkpoint() > checkpoint {
+			checkpoint, info = h.Checkpoint(), h.Encryption
+		}
+	}
+	var key *redo.Key
+	if info.Present {
+		if key, err = keyring.RedoKey(keys, dir, info); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for at := checkpoint.BlockStart(); ; at += redo.BlockSize {
 		var raw []byte
@@ -113,13 +126,59 @@ func redoOf(t *testing.T, dir string) (blocks []byte, checkpoint, end redo.LSN) 
 				raw = b[at-start:][:redo.BlockSize]
 			}
 		}
+		blocks = append(blocks, raw...)
+		if redo.IsEncrypted(raw) {
+			key.Decrypt(raw)
+		}
 		block, state := redo.ParseBlock(raw, at, redo.RequireCRC)
 		if state != redo.Good {
 			t.Fatalf("redo block at %d is %v", at, state)
 		}
-		blocks = append(blocks, raw...)
 		if !block.Full() {
-			return blocks, checkpoint, block.End()
+			return blocks, checkpoint, block.End(), info
 		}
+	}
+}
+
+// A redo log that is encrypted stays so, its end, which is cut, included.
+func TestPrepareEncryptedRedo(t *testing.T) {
+	bin, keys := mysqldtest.Keyring(t)
+	s := mysqldtest.Start(t, mysqldtest.Bin(bin), mysqldtest.Args("--innodb-redo-log-encrypt=ON"))
+	s.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, v TEXT) ENCRYPTION='Y'", "INSERT INTO d.t (v) VALUES (REPEAT('a', 5000)), (REPEAT('b', 5000))")
+	want, err := mysqldtest.Checksums(s.DB())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m repo.Manifest
+	m.Server.Version, m.Server.PageSize = s.QueryString("SELECT @@version"), 16<<10
+	m.Binlog.File, m.Binlog.Position = s.Position()
+	s.Kill()
+	d := dir{t, filepath.Join(t.TempDir(), "b")}
+	if err := lab.CopyDir(t.Context(), s.Dir, d.path); err != nil {
+		t.Fatal(err)
+	}
+	blocks, checkpoint, end, info := redoOf(t, filepath.Join(d.path, redo.Dir), keys)
+	m.LSN = repo.LSN{Checkpoint: uint64(checkpoint), End: uint64(end)}
+	d.remove(redo.Dir, "auto.cnf", "ibtmp1", "#innodb_temp", "binlog.index")
+	if err := os.MkdirAll(filepath.Join(d.path, redo.Dir), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	header := redo.FileHeader{Header: redo.Header{Format: redo.FormatCurrent, UUID: 1, Start: checkpoint.BlockStart()}, Checkpoints: [2]redo.LSN{checkpoint, checkpoint}, Encryption: info}
+	d.write("#innodb_redo/#ib_redo0", append(header.Append(nil), blocks...))
+	d.write(restore.ExportName, nil)
+	d.describe(m, "ON")
+	cfg := d.config()
+	cfg.Mysqld = bin
+	if _, err := do(t, t.Context(), cfg); code.Of(err) != code.Usage || !strings.Contains(code.HintOf(err), "keyring_file") {
+		t.Errorf("without the keyring: got %v, hint %q", err, code.HintOf(err))
+	}
+	cfg.KeyringFile = keys
+	if _, err := do(t, t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	restored := mysqldtest.StartDir(t, d.path, mysqldtest.Bin(bin))
+	got, err := mysqldtest.Checksums(restored.DB())
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
 }

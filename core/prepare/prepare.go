@@ -37,6 +37,9 @@ type Config struct {
 	Mysqld     string   // program that recovers; "" finds one, see mysqld.Find
 	MysqldArgs []string // for it, before ours
 	BufferPool int64    // bytes; 0 chooses by the free memory
+	// KeyringFile is the data file of the source's keyring, for an encrypted redo log. The
+	// server that recovers must find the same keys by itself, see MysqldArgs.
+	KeyringFile string
 }
 
 // Result is what the end event carries.

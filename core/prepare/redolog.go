@@ -20,6 +20,9 @@ type redoLog struct {
 	end        redo.LSN
 	page       int // innodb_page_size, bytes
 	sums       redo.Checksums
+	info       redo.Encryption
+	open       func(redo.Encryption) (*redo.Key, error) // called once, for a log that is encrypted
+	key        *redo.Key
 	events     []redo.Event // of files, noted by check
 }
 
@@ -68,22 +71,50 @@ func (l *redoLog) blocks(ctx context.Context, take func(b redo.Block, raw []byte
 	return nil
 }
 
-// block checks one block; the last is cut.
+// block checks one block; the last is cut. raw stays encrypted if it is.
 func (l *redoLog) block(at redo.LSN, raw []byte) (redo.Block, error) {
-	b, state := redo.ParseBlock(raw, at, l.sums)
+	plain, err := l.plain(raw)
+	if err != nil {
+		return redo.Block{}, fmt.Errorf("read %s at LSN %d: %w", l.name, at, err)
+	}
+	b, state := redo.ParseBlock(plain, at, l.sums)
 	last := at == l.end.BlockStart()
 	switch {
-	case state == redo.Encrypted:
-		return b, code.New(code.Version, "read %s: the redo at LSN %d is encrypted, which is not supported here", l.name, at)
 	case state != redo.Good:
 		return b, code.New(code.Integrity, "read %s: the block at LSN %d is %v; the backup ends at %d", l.name, at, state, l.end)
 	case !last && !b.Full() || last && b.End() < l.end:
 		return b, code.New(code.Integrity, "read %s: the redo ends at LSN %d, the backup at %d", l.name, b.End(), l.end)
 	case last:
-		redo.Cut(raw, l.end)
-		b, _ = redo.ParseBlock(raw, at, l.sums)
+		redo.Cut(plain, l.end)
+		b, _ = redo.ParseBlock(plain, at, l.sums)
+		l.put(raw, plain)
 	}
 	return b, nil
+}
+
+// plain returns the block decrypted: raw itself if it is not encrypted, else a copy.
+func (l *redoLog) plain(raw []byte) ([]byte, error) {
+	if !redo.IsEncrypted(raw) {
+		return raw, nil
+	}
+	if l.key == nil {
+		var err error
+		if l.key, err = l.open(l.info); err != nil {
+			return nil, err
+		}
+	}
+	plain := append([]byte(nil), raw...)
+	l.key.Decrypt(plain)
+	return plain, nil
+}
+
+// put makes raw what plain is now, encrypted as it was.
+func (l *redoLog) put(raw, plain []byte) {
+	if !redo.IsEncrypted(raw) {
+		return // they are the same
+	}
+	copy(raw, plain)
+	l.key.Encrypt(raw)
 }
 
 // read fills b, at most, with the blocks from at on.
@@ -140,6 +171,9 @@ func (l *redoLog) make(ctx context.Context, root *os.Root, creator string) error
 		return fmt.Errorf("make the redo log: %w", noSpace(err))
 	}
 	out := &logWriter{root: root, layout: layout, headers: redo.Headers(layout, l.checkpoint, 1, creator)}
+	for i := range out.headers {
+		out.headers[i].Encryption = l.info
+	}
 	defer out.close()
 	if err := out.next(); err != nil {
 		return fmt.Errorf("make the redo log: %w", noSpace(err))

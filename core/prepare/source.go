@@ -9,6 +9,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/keyring"
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -79,6 +80,7 @@ func (w *work) read(ctx context.Context, t *run.Task) error {
 	if w.journal != nil && w.journal.Stage == recovered {
 		return nil // the redo has been used
 	}
+	w.source.log.open = func(e redo.Encryption) (*redo.Key, error) { return keyring.RedoKey(w.cfg.KeyringFile, w.path, e) }
 	if err := w.source.log.check(ctx); err != nil {
 		return err
 	}
@@ -190,6 +192,7 @@ func (w *work) openExportLog() error {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
+		l.info = h.Encryption
 		if h.Start != f.Start || i == 0 && h.Checkpoint() != l.checkpoint {
 			return code.Hint(code.Integrity, "export the backup again", "read %s: it begins at LSN %d with checkpoint %d, the backup at %d with %d: a server has changed this directory",
 				name, h.Start, h.Checkpoint(), f.Start, l.checkpoint)

@@ -134,7 +134,7 @@ func (w *work) openXtraBackupLog() error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", l.name, err)
 	}
-	l.checkpoint = h.Checkpoint()
+	l.checkpoint, l.info = h.Checkpoint(), h.Encryption
 	start := l.checkpoint.BlockStart()
 	blocks := (size.Size() - redo.HeaderSize) / redo.BlockSize
 	l.parts[0].start, l.parts[0].stop = start, start+redo.LSN(blocks*redo.BlockSize)
