@@ -27,6 +27,7 @@ func TestPrepare(t *testing.T) {
 	t.Run("export", s.testExport)
 	t.Run("xtrabackup", s.testXtraBackup)
 	t.Run("reduced", s.testReduced)
+	t.Run("lost", s.testLost)
 	t.Run("interrupted", s.testInterrupted)
 	t.Run("refusals", s.testRefusals)
 }
@@ -169,6 +170,23 @@ func (s *source) testReduced(t *testing.T) {
 		}
 	}
 	s.same(t, d)
+}
+
+// A table whose copy is marked as of no use, and was not copied again, is not lost without
+// a word: nothing in the directory tells whether it was dropped, but the server's dictionary.
+func (s *source) testLost(t *testing.T) {
+	for _, table := range []string{"d/y.ibd", "sys/sys_config.ibd"} {
+		d := s.xtrabackup(t, "REDUCED")
+		d.write(table+".crpt", nil)
+		events, err := d.prepare(t.Context())
+		told := err != nil
+		for _, e := range events {
+			told = told || e.Kind == run.KindWarning && strings.Contains(e.Message, "missing")
+		}
+		if !told {
+			t.Errorf("%s: the end is %+v, want a failure or a warning", table, events[len(events)-1])
+		}
+	}
 }
 
 var errPoint = errors.New("stopped at a sync point")

@@ -81,7 +81,7 @@ func (w *work) runServer(ctx context.Context, t *run.Task, logBin string) error 
 		OnLine: func(line string) {
 			_, _ = lines.WriteString(line + "\n") // an error shows at the Flush
 			if missing.MatchString(line) {
-				t.Warn("mysqld: %s", line)
+				t.Warn("the data dictionary names a tablespace that no file holds; mysqld: %s", line)
 			}
 		},
 	})
@@ -98,8 +98,9 @@ func (w *work) runServer(ctx context.Context, t *run.Task, logBin string) error 
 	return errors.Join(lines.Flush(), log.Close())
 }
 
-// missing is what a server says that has no file for some tablespaces of the dictionary.
-var missing = regexp.MustCompile(`Found \d+ missing`)
+// missing is what a server says that has no file for some tablespaces of the dictionary:
+// which, and how many.
+var missing = regexp.MustCompile(`Found \d+ missing|Tablespace \d+, name .* is missing!`)
 
 var binlogNumber = regexp.MustCompile(`^\.[0-9]{6,10}$`)
 
