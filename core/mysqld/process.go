@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options say how Start runs a mysqld.
@@ -73,9 +75,28 @@ func (p *Process) run(started chan<- error, read func()) {
 		read() // ends at once
 		return
 	}
-	read()
+	rest := make(chan struct{})
+	go func() {
+		defer close(rest)
+		read()
+	}()
+	p.endGroup()
+	<-rest
 	p.err = p.cmd.Wait()
 	close(p.done)
+}
+
+// endGroup waits for the end of what was started and kills what that has left behind: if
+// it is a script that did not exec, the server, which would go on and hold the pipe open.
+// Until Wait reaps the leader the group's number cannot belong to anybody else.
+func (p *Process) endGroup() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.Pid(), nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	_ = syscall.Kill(-p.Pid(), syscall.SIGKILL) // most often there is nobody left
 }
 
 // output connects the child's stdout and stderr; the function returned reads them to their end.

@@ -89,6 +89,35 @@ func TestContextKills(t *testing.T) {
 	}
 }
 
+// A configured mysqld may be a script that starts the server without exec.
+func TestContextKillsWhatAScriptStarted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server := make(chan int, 1)
+	p := start(t, ctx, "sleep 1000 & echo $!; wait", func(line string) {
+		pid, _ := strconv.Atoi(line)
+		server <- pid
+		cancel()
+	})
+	pid := <-server
+	select {
+	case <-p.Done():
+	case <-time.After(10 * time.Second):
+		t.Errorf("no end 10 s after the context ended")
+	}
+	waitDead(t, pid)
+}
+
+// waitDead fails if a process that was killed goes on.
+func waitDead(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatalf("process %d goes on", pid)
+		}
+	}
+}
+
 // A restore that is killed leaves no server behind. The test runs itself as the process that is killed.
 func TestDiesWithItsParent(t *testing.T) {
 	if os.Getenv("REMORA_TEST_PARENT") != "" {
@@ -117,11 +146,7 @@ func TestDiesWithItsParent(t *testing.T) {
 	}
 	parent.Process.Kill()
 	_ = parent.Wait()
-	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("child %d outlives its parent", pid)
-		}
-	}
+	waitDead(t, pid)
 }
 
 // alive reports whether a process runs; one that nobody has waited for does not.
