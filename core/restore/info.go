@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -122,6 +123,9 @@ func (r *restore) checkTarget(ctx context.Context) (err error) {
 		return code.New(code.Usage, "check the target: a line break in its name %q", r.place.path)
 	}
 	if err := r.place.accept(r.wanted()); err != nil {
+		return err
+	}
+	if err := cmp.Or(r.place.outside(), r.place.writable()); err != nil {
 		return err
 	}
 	if r.place.left != nil {

@@ -111,6 +111,31 @@ func TestRefuseTarget(t *testing.T) {
 	refused(t, config(t, f.storage(), dangling), code.Target, "symbolic link")
 }
 
+// A server finds the tablespaces of all directories below its data.
+func TestRefuseTargetInADataDirectory(t *testing.T) {
+	f := sharedFixture(t)
+	data := t.TempDir()
+	if err := os.WriteFile(filepath.Join(data, "mysql.ibd"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(data, "below"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Join(data, "below"), elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{filepath.Join(data, "below"), filepath.Join(data, "below", "new"), elsewhere} {
+		refused(t, config(t, f.storage(), target), code.Target, "inside the data directory "+data)
+	}
+}
+
+func TestRefuseTargetThatCannotBeWritten(t *testing.T) {
+	f := sharedFixture(t)
+	const target = "/proc/sys" // not even root may write here
+	refused(t, config(t, f.storage(), target+"/new"), code.Target, "write to "+target)
+}
+
 func TestRefuseTargetInUse(t *testing.T) {
 	f := sharedFixture(t)
 	s := mysqldtest.Start(t)

@@ -74,7 +74,7 @@ func resolve(target string) (path string, exists bool, err error) {
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return abs, false, code.New(code.Target, "find the target: its parent directory must exist: %w", err)
+		return abs, false, code.Hint(code.Target, "mkdir -p "+filepath.Dir(abs), "find the target: its parent directory must exist: %w", err)
 	}
 	return filepath.Join(parent, filepath.Base(abs)), false, nil
 }
@@ -127,6 +127,36 @@ func (p place) accept(want state) error {
 		kinds := map[bool]string{false: "restore", true: "export"}
 		return code.Hint(code.Target, fmt.Sprintf("finish the %s, or remove %s", kinds[p.left.Raw], filepath.Join(p.path, StagingName)),
 			"check the target: %s holds an unfinished %s, this is the %s of it", p.path, kinds[p.left.Raw], kinds[want.Raw])
+	}
+	return nil
+}
+
+// outside refuses a target below a data directory: a server looks for tablespaces in all
+// directories below its own, so the next start of that one would find each of them twice
+// and fail.
+func (p place) outside() error {
+	for dir := filepath.Dir(p.path); ; dir = filepath.Dir(dir) {
+		for _, name := range []string{"ibdata1", dictionary} {
+			if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+				return code.Hint(code.Target, "name a directory that is not below "+dir,
+					"check the target: %s is inside the data directory %s, whose server could not start any more", p.path, dir)
+			}
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
+// writable tells before anything is fetched that we may not write here.
+func (p place) writable() error {
+	dir := p.path
+	if !p.exists {
+		dir = filepath.Dir(dir)
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return code.Hint(code.Target, "run remora as a user who may write there, or name another target",
+			"check the target: write to %s as user %d: %w", dir, os.Geteuid(), err)
 	}
 	return nil
 }
