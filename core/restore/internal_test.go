@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
@@ -46,6 +47,41 @@ func TestHolesStayHoles(t *testing.T) {
 	}
 	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > 128<<10 {
 		t.Errorf("space used: got %d bytes, want 65536", used)
+	}
+}
+
+// The beginning of a line that was not written whole must not become part of another.
+func TestJournalAfterATornLine(t *testing.T) {
+	for _, torn := range []string{"1", "1 1", "12 3", "\x00\x00"} {
+		dir, err := os.OpenRoot(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		if err := dir.WriteFile(packsName, []byte("0 100\n"+torn), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := &staging{dir: dir}
+		j, err := openJournal(s, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range []int{2, 3} {
+			if err := j.wrote(t.Context(), group); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if j, err = openJournal(s, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		for group := range 200 {
+			if got, want := j.has(group), group == 0 || group == 2 || group == 3; got != want {
+				t.Errorf("after %q: pack %d is there: got %v, want %v", torn, group, got, want)
+			}
+		}
 	}
 }
 

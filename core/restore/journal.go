@@ -32,6 +32,7 @@ type journal struct {
 
 	writing sync.Mutex // one sync at a time
 	last    time.Time  // end of the last one
+	size    int64      // of the whole lines in the file, bytes
 }
 
 // openJournal reads what an earlier run left. A line that was not written whole ends it.
@@ -48,10 +49,11 @@ func openJournal(s *staging, every time.Duration) (*journal, error) {
 		line, rest, whole := bytes.Cut(b, []byte{'\n'})
 		var group int
 		var size int64
-		if n, _ := fmt.Sscanf(string(line), "%d %d", &group, &size); !whole || n != 2 {
+		if n, _ := fmt.Sscanf(string(line), "%d %d", &group, &size); !whole || n != 2 || fmt.Sprintf("%d %d", group, size) != string(line) {
 			break
 		}
 		j.done[group], b = size, rest
+		j.size += int64(len(line)) + 1
 	}
 	return j, nil
 }
@@ -130,11 +132,23 @@ func (j *journal) take() []int {
 	return groups
 }
 
+// append writes lines after the last whole one. What a full disk or a crash left of a line
+// goes first: together with ours it would name a pack that nobody wrote.
 func (j *journal) append(lines []byte) error {
-	f, err := j.staging.dir.OpenFile(packsName, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	f, err := j.staging.dir.OpenFile(packsName, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(lines)
-	return errors.Join(err, f.Sync(), f.Close())
+	defer f.Close()
+	if err := f.Truncate(j.size); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(lines, j.size); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	j.size += int64(len(lines))
+	return f.Close()
 }
