@@ -10,7 +10,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sync/errgroup"
-	"lukechampine.com/blake3"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -225,7 +224,7 @@ func (w *fetcher) open(e *entry) ([]byte, error) {
 	if len(data) != e.Length {
 		return nil, fmt.Errorf("%d bytes, not %d", len(data), e.Length)
 	}
-	if blake3.Sum256(data) != e.digest {
+	if digest(data) != e.digest {
 		return nil, errors.New("digest mismatch")
 	}
 	return data, nil

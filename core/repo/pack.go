@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 
 	"github.com/klauspost/compress/zstd"
-	"lukechampine.com/blake3"
 
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -110,7 +109,7 @@ func (p *Packer) store(en *entry, data []byte) {
 	stored := p.chunk[start:]
 	en.stored = uint32(len(stored))
 	en.crc = crc32.Checksum(stored, castagnoli)
-	en.digest = blake3.Sum256(data)
+	en.digest = digest(data)
 	p.size += int64(len(stored))
 }
 
