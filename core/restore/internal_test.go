@@ -57,11 +57,14 @@ func TestJournalAfterATornLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer dir.Close()
 		if err := dir.WriteFile(packsName, []byte("0 100\n"+torn), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s := &staging{dir: dir}
+		defer s.Close()
+		if err := s.takeLock(); err != nil {
+			t.Fatal(err)
+		}
 		j, err := openJournal(s, time.Hour)
 		if err != nil {
 			t.Fatal(err)

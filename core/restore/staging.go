@@ -208,15 +208,11 @@ func (s *staging) remove() error {
 	return syncDir(s.target, ".")
 }
 
-// sync makes everything written to the target's file system durable. It is one call
-// for any number of files; an error of an earlier write to any of them is reported by it.
+// sync makes everything written to the target's file system durable. It is one call for
+// any number of files. Errors of earlier writes to any of them are reported by it since
+// Linux 5.8, but only those that happened after the file was opened: so it is the lock.
 func (s *staging) sync() error {
-	d, err := s.dir.Open(".")
-	if err != nil {
-		return fmt.Errorf("sync the target: %w", err)
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
+	if err := unix.Syncfs(int(s.lock.Fd())); err != nil {
 		return noSpace(fmt.Errorf("sync the target: %w", err))
 	}
 	return nil
