@@ -13,8 +13,12 @@ import (
 	"github.com/remora-backup/remora/core/innodb/redo"
 )
 
-// redoChunk is how many bytes are asked of a redo file at once.
-const redoChunk = 1 << 20
+// So many bytes are asked of a redo file at once: few at the end of the log, where most
+// passes find nothing new, up to a MiB behind it.
+const (
+	redoLook  = 8 << 10
+	redoChunk = 1 << 20
+)
 
 // tornFor is how long a block may look torn before it is called damaged: the server
 // rewrites the block it is working on within milliseconds.
@@ -36,6 +40,7 @@ type redoFiles struct {
 	next    redo.LSN // the block to read next
 	tornAt  redo.LSN
 	tornNow time.Time
+	ahead   int       // bytes to read at once: few where the log ends, many behind
 	buf     []byte
 	again   []byte // second reading, only without checksums
 	key     *redoKey
@@ -44,7 +49,7 @@ type redoFiles struct {
 // openRedo finds the newest checkpoint over all redo files of dir and places the reader
 // on its block.
 func openRedo(dir string, sums redo.Checksums, key *redoKey) (*redoFiles, redo.LSN, error) {
-	r := &redoFiles{dir: dir, sums: sums, key: key, buf: make([]byte, redoChunk)}
+	r := &redoFiles{dir: dir, sums: sums, key: key, ahead: redoLook, buf: make([]byte, redoChunk)}
 	if sums == redo.AllowNone {
 		r.again = make([]byte, redoChunk)
 	}
@@ -159,8 +164,10 @@ func (r *redoFiles) poll(take func(raw []byte, b redo.Block) error) (int, error)
 		got, more, err := r.takeChunk(r.buf[:n], take)
 		full += got
 		if err != nil || !more {
+			r.ahead = redoLook
 			return full, err
 		}
+		r.ahead = min(2*r.ahead, redoChunk)
 		if n > 0 {
 			continue
 		}
@@ -171,14 +178,14 @@ func (r *redoFiles) poll(take func(raw []byte, b redo.Block) error) (int, error)
 	}
 }
 
-// readChunk fills the buffer with whole blocks from next on, as far as the file goes.
+// readChunk gets whole blocks from next on into the buffer, as far as the file goes.
 func (r *redoFiles) readChunk() (int, error) {
 	offset := redo.HeaderSize + int64(r.next-r.start)
 	st, err := r.file.Stat() // the newest file may shrink: never trust an older size
 	if err != nil {
 		return 0, fmt.Errorf("stat redo file: %w", err)
 	}
-	n := int(min(st.Size()-offset, redoChunk)) &^ (redo.BlockSize - 1)
+	n := int(min(st.Size()-offset, int64(r.ahead))) &^ (redo.BlockSize - 1)
 	if n <= 0 {
 		return 0, nil
 	}
