@@ -80,6 +80,7 @@ type engine struct {
 	asked     bool            // which tables are discarded, since the redo is followed
 	discarded map[uint32]bool // by space id
 	altered   server.Altered  // at the beginning
+	begun     int             // how often it began again
 	last      found           // under the lock
 	sync      server.LogStatus
 	binlog    *binlogCopy

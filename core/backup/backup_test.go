@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/examples/workload"
 	"github.com/remora-backup/remora/plugins/fs"
 )
@@ -69,11 +69,13 @@ type lab struct {
 	t       *testing.T
 	source  *mysqldtest.Server
 	storage *fs.Storage
+	holds   *holds
 }
 
 func newLab(t *testing.T, opts ...mysqldtest.Option) *lab {
 	t.Helper()
 	l := &lab{t: t, source: mysqldtest.Start(t, append(opts, mysqldtest.TCP())...)}
+	l.holds = &holds{at: map[syncpoint.Point][]*hold{}, seen: map[syncpoint.Point]int{}}
 	var err error
 	if l.storage, err = fs.Open(fs.Config{Path: t.TempDir()}); err != nil {
 		t.Fatal(err)
@@ -98,7 +100,7 @@ func (l *lab) backup(change ...func(*backup.Config)) (backup.Result, []run.Event
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	events := collect(ctx, plan)
+	events := collect(syncpoint.With(ctx, l.holds), plan)
 	res, _ := events.all[len(events.all)-1].Result.(backup.Result)
 	return res, events.all, events.err
 }
@@ -159,6 +161,18 @@ func (l *lab) same(restored *mysqldtest.Server, res backup.Result) {
 		}
 		l.t.Errorf("%d tables restored, source has %d", len(got), len(want))
 	}
+	has, should := definitions(l, restored), definitions(l, l.source)
+	for name, want := range should {
+		if got, ok := has[name]; !ok || got != want {
+			l.t.Errorf("%s: %q, source has %q", name, got, want)
+		}
+	}
+	for name := range has {
+		if _, ok := should[name]; !ok {
+			l.t.Errorf("%s is not at the source", name)
+		}
+	}
+	l.whole(restored)
 }
 
 // busy loads the workload and keeps it running until the returned function is called.
@@ -199,5 +213,3 @@ func TestBackupUnderLoadIsExact(t *testing.T) {
 	t.Logf("%+v", res)
 	l.same(l.restore(), res)
 }
-
-var _ = fmt.Sprint

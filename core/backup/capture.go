@@ -32,7 +32,7 @@ type redoCapture struct {
 	stored     chan struct{}
 	consumer   *server.Consumer // nil if there is none
 	beat       chan struct{}    // closed when the consumer's watch has ended
-	quit       context.CancelFunc
+	quit       context.CancelFunc // ends the follower and the watch; the storage gets what was read
 }
 
 // followRedo begins to follow the redo and returns when it has caught up with the server.
@@ -62,14 +62,14 @@ func (e *engine) followRedo(ctx context.Context, t *run.Task) error {
 	}
 	e.redo = c
 	go c.store(ctx, packer, e.fail)
+	follow, quit := context.WithCancel(ctx)
+	c.quit = quit
 	go func() {
-		if err := c.run(ctx); err != nil {
+		if err := c.run(follow); err != nil && follow.Err() == nil {
 			e.fail(err)
 		}
 	}()
-	watch, quit := context.WithCancel(ctx)
-	c.quit = quit
-	go c.watch(watch, e.cfg.Server, e.facts.RedoCapacity, t)
+	go c.watch(follow, e.cfg.Server, e.facts.RedoCapacity, t)
 	if err := syncpoint.At(ctx, syncpoint.RedoFound); err != nil {
 		return err
 	}
@@ -162,6 +162,8 @@ func (c *redoCapture) watch(ctx context.Context, s *server.Server, capacity uint
 // close ends all that runs.
 func (c *redoCapture) close(ctx context.Context) error {
 	c.quit()
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it does not stop"))
+	defer cancel()
 	var errs []error
 	for _, done := range []chan struct{}{c.done, c.stored, c.beat} {
 		select {

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -21,6 +22,8 @@ const (
 	// shortRound is a round after which so little can have happened that the rest may be
 	// done under the lock.
 	shortRound = 50 * time.Millisecond
+	// maxBegun bounds how often a backup begins again.
+	maxBegun = 3
 )
 
 // copyTablespaces copies everything there is, without a lock.
@@ -32,8 +35,12 @@ func (e *engine) copyTablespaces(ctx context.Context, t *run.Task) error {
 		}
 		e.copier.packers = append(e.copier.packers, p)
 	}
-	e.copier.begun = e.redo.position
 	e.others.packer = e.copier.packers[0]
+	return e.copyAll(ctx, t)
+}
+
+func (e *engine) copyAll(ctx context.Context, t *run.Task) error {
+	e.copier.begun, e.copier.tracker = e.redo.position, e.track
 	e.asked = false // the look before the redo was followed does not count
 	now, err := e.outstanding(ctx, false)
 	if err != nil {
@@ -77,6 +84,12 @@ func (e *engine) catchUp(ctx context.Context, t *run.Task) error {
 		if err != nil {
 			return err
 		}
+		if e.track.born() != 0 {
+			if err := e.beginAgain(ctx, t); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := e.unexplained(now.todo); err != nil {
 			return err
 		}
@@ -94,6 +107,22 @@ func (e *engine) catchUp(ctx context.Context, t *run.Task) error {
 		}
 	}
 	return e.settle(ctx)
+}
+
+// beginAgain copies everything once more, with redo from a newer checkpoint on.
+func (e *engine) beginAgain(ctx context.Context, t *run.Task) error {
+	if e.begun++; e.begun > maxBegun {
+		return fmt.Errorf("tablespace %d was imported during the backup, and so were others each time it began again: take it when nothing is imported", e.track.born())
+	}
+	t.Note("tablespace %d was discarded and imported during the backup: beginning again", e.track.born())
+	if err := e.redo.close(ctx); err != nil {
+		return err
+	}
+	e.redo, e.track = nil, newTracker()
+	if err := e.followRedo(ctx, t); err != nil {
+		return err
+	}
+	return e.copyAll(ctx, t)
 }
 
 // unexplained fails for a page that stays bad in a tablespace that no DDL touched. All redo

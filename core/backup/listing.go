@@ -206,9 +206,13 @@ func (d *directory) truncating(space uint32) bool {
 	return false
 }
 
+// bufferPool names the pages that a server had in memory when it was last shut down: with it
+// a restored one is as quick sooner.
+const bufferPool = "ib_buffer_pool"
+
 // rest is what lies in the data directory and is not the dictionary's to name.
 type rest struct {
-	others []string // files of other engines, relative
+	others []string // files of other engines and the like, relative
 	dirs   []string // directories of schemas, relative
 	tables []string // all *.ibd, also such that no table has
 }
@@ -251,7 +255,7 @@ func (d *directory) scanIn(ctx context.Context, sub string, r *rest) error {
 		case item.IsDir():
 		case kind == tablespace.TableFile:
 			r.tables = append(r.tables, rel)
-		case kind == tablespace.EngineFile:
+		case kind == tablespace.EngineFile, rel == bufferPool:
 			r.others = append(r.others, rel)
 		}
 	}

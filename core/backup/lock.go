@@ -38,13 +38,13 @@ func (e *engine) lock(ctx context.Context, t *run.Task) error {
 			return err
 		}
 		n := bytesOf(e.last.todo)
-		if n <= lockedBytes || try == maxLocks {
+		if e.track.born() == 0 && (n <= lockedBytes || try >= maxLocks) {
 			return nil
 		}
 		if err := e.release(ctx); err != nil {
 			return err
 		}
-		t.Note("giving the lock back for another round: DDL that ended meanwhile left %d MiB to copy (%s: %s)", n>>20, e.last.todo[0].path, e.last.todo[0].why)
+		t.Note("giving the lock back for another round: DDL that ended meanwhile left %d tablespaces with %d MiB to copy", len(e.last.todo), n>>20)
 		if err := e.catchUp(ctx, t); err != nil {
 			return err
 		}

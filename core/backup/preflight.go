@@ -48,7 +48,7 @@ func (e *engine) preflight(ctx context.Context, t *run.Task) error {
 	if e.backup, err = e.repo.NewBackup(ctx, e.id, repo.Options{Compression: e.cfg.Compression}); err != nil {
 		return err
 	}
-	e.copier = &copier{dir: e.dir, tracker: e.track, backup: e.backup}
+	e.copier = &copier{dir: e.dir, backup: e.backup}
 	e.others = &others{root: facts.DataDir, backup: e.backup, buf: make([]byte, extentSize)}
 	return syncpoint.At(ctx, syncpoint.BackupPreflighted)
 }

@@ -24,7 +24,8 @@ type tracker struct {
 	mu     sync.Mutex
 	copies map[fileKey]*copying
 	dirty  map[uint32]dirt // by space id: the newest event that spoils copies begun before
-	away   map[uint32]bool // by space id: the file was removed, or the table is discarded
+	away   map[uint32]bool // by space id: the table is discarded; true: the redo at hand removes its file
+	reborn uint32          // a space that came back although that redo removes it; 0 for none
 }
 
 type dirt struct {
@@ -52,7 +53,9 @@ func (t *tracker) record(e redo.Event) {
 func (t *tracker) setAway(space uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.away[space] = true
+	if _, known := t.away[space]; !known {
+		t.away[space] = false
+	}
 }
 
 // isAway reports whether a file of this space can only be one that was put there: a
@@ -60,13 +63,21 @@ func (t *tracker) setAway(space uint32) {
 func (t *tracker) isAway(space uint32) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.away[space]
+	_, away := t.away[space]
+	return away
 }
 
 // imported notes that the space is whole again: what was copied before is not it.
+//
+// If the redo at hand has the removal of its file, then a server that recovers with it
+// ignores everything about the space from there on. (An import ends with a checkpoint, so
+// the server itself never meets that.) There is no way but to begin with newer redo.
 func (t *tracker) imported(space uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.away[space] {
+		t.reborn = space
+	}
 	delete(t.away, space)
 	if c := t.copies[fileKey{space, 0}]; c != nil {
 		c.stale = true
@@ -108,10 +119,20 @@ func (t *tracker) spoiled(e entry) *copying {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.copies[e.key()]
-	if c == nil || c.spoiled() == nil || t.dirty[e.space].at > c.begun || c.inode != e.inode || c.stale || t.away[e.space] {
+	if c == nil || c.spoiled() == nil || t.dirty[e.space].at > c.begun || c.inode != e.inode || c.stale {
+		return nil
+	}
+	if _, away := t.away[e.space]; away {
 		return nil
 	}
 	return c
+}
+
+// born returns the space for which the redo at hand is of no use, or 0.
+func (t *tracker) born() uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reborn
 }
 
 // good returns the copy kept for e.

@@ -1,0 +1,68 @@
+package backup_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// TestImport discards and imports tables while a backup is held: one with a file of another
+// space id, one that was discarded before the backup began. A third stays discarded.
+func TestImport(t *testing.T) {
+	for _, at := range []syncpoint.Point{syncpoint.CopyDiscovered, syncpoint.CopyDone, syncpoint.LockBefore} {
+		t.Run(string(at), func(t *testing.T) {
+			l := newLab(t)
+			l.numbers()
+			l.source.Exec(flat([]string{"CREATE DATABASE s"}, table("s.t", 300, ""), table("s.u", 33, ""), table("s.w", 20, ""), table("s.d", 20, ""), table("s.early", 20, ""),
+				[]string{"ALTER TABLE s.early DISCARD TABLESPACE"})...)
+			l.hold(at, 1, l.importTables)
+			res, _, err := l.backup()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.allHeld()
+			l.source.Exec("DROP TABLE s.d")
+			restored := l.restore()
+			l.same(restored, res)
+			restored.Exec("CREATE TABLE s.d (i INT)")
+		})
+	}
+}
+
+func (l *lab) importTables() {
+	u, w := l.export("u"), l.export("w")
+	l.source.Exec("INSERT INTO s.t (a) VALUES (5)", "ALTER TABLE s.t DISCARD TABLESPACE", "ALTER TABLE s.d DISCARD TABLESPACE")
+	l.put(u, "t")
+	l.put(w, "early")
+	l.source.Exec(fill("s.t", 3), fill("s.early", 4))
+}
+
+func (l *lab) export(name string) []byte {
+	l.t.Helper()
+	conn, err := l.source.DB().Conn(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(l.t.Context(), "FLUSH TABLES s."+name+" FOR EXPORT"); err != nil {
+		l.t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(l.source.Dir, "s", name+".ibd"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(l.t.Context(), "UNLOCK TABLES"); err != nil {
+		l.t.Fatal(err)
+	}
+	return b
+}
+
+func (l *lab) put(b []byte, name string) {
+	l.t.Helper()
+	if err := os.WriteFile(filepath.Join(l.source.Dir, "s", name+".ibd"), b, 0o640); err != nil {
+		l.t.Fatal(err)
+	}
+	l.source.Exec("ALTER TABLE s." + name + " IMPORT TABLESPACE")
+}
