@@ -77,7 +77,7 @@ func (o *operation) storage(ctx context.Context) (plug.Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, syncpoint.At(ctx, syncpoint.OperationStorage)
+	return s, step(ctx, syncpoint.OperationStorage)
 }
 
 // introduce notes which server this is, for the start line and the history.

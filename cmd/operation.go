@@ -113,7 +113,7 @@ func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) err
 		plan, err = o.plan(ctx, o)
 	}
 	if err == nil {
-		err = syncpoint.At(ctx, syncpoint.OperationPlanned)
+		err = step(ctx, syncpoint.OperationPlanned)
 	}
 	gate := o.gate
 	if err != nil {
@@ -171,7 +171,7 @@ func (o *operation) prepare(ctx context.Context) (err error) {
 	if err := o.remember(ctx, s.State.Dir); err != nil {
 		return err
 	}
-	if err := syncpoint.At(ctx, syncpoint.OperationRecorded); err != nil {
+	if err := step(ctx, syncpoint.OperationRecorded); err != nil {
 		return err
 	}
 	o.hooks, err = hooks.Open(ctx, hooks.Config{
@@ -181,7 +181,7 @@ func (o *operation) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := syncpoint.At(ctx, syncpoint.OperationHooks); err != nil {
+	if err := step(ctx, syncpoint.OperationHooks); err != nil {
 		return err
 	}
 	return o.startNotifies(ctx)
@@ -190,7 +190,7 @@ func (o *operation) prepare(ctx context.Context) (err error) {
 // remember takes the lock file and opens the history, where it first records the end of
 // operations that could not do so themselves.
 func (o *operation) remember(ctx context.Context, dir string) (err error) {
-	if err := syncpoint.At(ctx, syncpoint.OperationBegin); err != nil {
+	if err := step(ctx, syncpoint.OperationBegin); err != nil {
 		return err
 	}
 	owner := state.Owner{PID: o.row.PID, Operation: o.kind, ID: o.row.ID, Host: o.row.Host, Since: o.row.Started}
@@ -200,7 +200,7 @@ func (o *operation) remember(ctx context.Context, dir string) (err error) {
 	if o.control, err = control.Listen(dir, o); err != nil {
 		return err
 	}
-	if err := syncpoint.At(ctx, syncpoint.OperationLocked); err != nil {
+	if err := step(ctx, syncpoint.OperationLocked); err != nil {
 		return err
 	}
 	// What was begun is recorded to its end: the interruption is noticed by the next step.
@@ -308,6 +308,15 @@ func (o *operation) close(ctx context.Context) {
 	if o.debug != nil {
 		o.debug.Close()
 	}
+}
+
+// step is a boundary before the run, where an interruption is looked for as it is between
+// the phases of one.
+func step(ctx context.Context, p syncpoint.Point) error {
+	if err := syncpoint.At(ctx, p); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // usage makes an error without a code one of the command line.

@@ -1,0 +1,297 @@
+package stop
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// fault is what is done to an operation that is held at a point.
+type fault string
+
+const (
+	sigint     fault = "sigint"
+	sigterm    fault = "sigterm"
+	cancelled  fault = "cancel"
+	killHost   fault = "kill_host"
+	killStore  fault = "kill_storage"
+	killLock   fault = "kill_lock"
+	killNotify fault = "kill_notify"
+	killConn   fault = "kill_connection"
+	killMysqld fault = "kill_mysqld"
+	fail       fault = "error"
+	failTidy   fault = "cleanup_error" // SIGINT, then an error in the clean-up
+)
+
+func faults(operation string) []fault {
+	if operation == "restore" {
+		return []fault{sigint, sigterm, cancelled, killHost, killStore, killNotify, killMysqld, fail, failTidy}
+	}
+	return []fault{sigint, sigterm, cancelled, killHost, killStore, killLock, killNotify, killConn, killMysqld, fail, failTidy}
+}
+
+// one is one run of the matrix.
+type one struct {
+	operation string
+	point     syncpoint.Point
+	fault     fault
+	number    int
+}
+
+func (o one) String() string { return fmt.Sprintf("%s/%s/%s", o.operation, o.point, o.fault) }
+
+// points of an operation, in its order, those of its clean-up included.
+func points(operation string) []syncpoint.Point {
+	all := syncpoint.All()
+	begin, after := all[:slices.Index(all, syncpoint.BackupStart)], all[slices.Index(all, syncpoint.CleanupRelease):]
+	own, tidy := syncpoint.Backup(), []syncpoint.Point{syncpoint.CleanupRelease, syncpoint.CleanupRedo, syncpoint.CleanupConsumer,
+		syncpoint.CleanupAbort, syncpoint.CleanupManifest, syncpoint.CleanupDelete}
+	if operation == "restore" {
+		own, tidy = syncpoint.Restore(), []syncpoint.Point{syncpoint.CleanupKept, syncpoint.CleanupJournal}
+	}
+	return slices.Concat(begin, own, tidy, after[slices.Index(after, syncpoint.CleanupHooks):])
+}
+
+// trigger is the point where an operation must fail to come to one of its clean-up; ""
+// if it comes there anyway.
+func trigger(p syncpoint.Point) syncpoint.Point {
+	switch p {
+	case syncpoint.CleanupRelease:
+		return syncpoint.LockSyncPoint
+	case syncpoint.CleanupRedo, syncpoint.CleanupConsumer, syncpoint.CleanupAbort, syncpoint.CleanupManifest, syncpoint.CleanupDelete:
+		return syncpoint.TailDone
+	case syncpoint.CleanupKept, syncpoint.CleanupJournal:
+		return syncpoint.FetchDone
+	}
+	return ""
+}
+
+// possible leaves out what cannot be done at a point.
+func (o one) possible() bool {
+	before := o.at() < place(o.operation, syncpoint.OperationStorage)
+	switch o.fault {
+	case killStore:
+		return !before && o.at() < place(o.operation, syncpoint.CleanupHistory)
+	case killNotify:
+		return !before && o.at() < place(o.operation, syncpoint.CleanupHistory)
+	case killLock:
+		return o.at() > place(o.operation, syncpoint.OperationStorage) && o.at() < place(o.operation, syncpoint.CleanupHistory)
+	case killMysqld: // of a restore: the server that prepares
+		return o.operation == "backup" || o.point == syncpoint.PrepareProgress
+	case killConn:
+		return o.at() >= place(o.operation, syncpoint.BackupStart) && o.at() < place(o.operation, syncpoint.CleanupHooks)
+	case failTidy: // there must be something to clean up
+		return tidyPoint(o) != "" && o.at() < o.committed() && trigger(o.point) == ""
+	case cancelled: // needs the control socket
+		return o.at() >= place(o.operation, syncpoint.OperationLocked) && o.at() < place(o.operation, syncpoint.CleanupLockFile)
+	}
+	return true
+}
+
+// tidyPoint is where the clean-up after an interruption is made to fail.
+func tidyPoint(o one) syncpoint.Point {
+	switch {
+	case o.operation == "restore" && o.at() >= place(o.operation, syncpoint.RestoreTargetReady):
+		return syncpoint.CleanupKept
+	case o.operation == "restore":
+		return ""
+	case o.locked():
+		return syncpoint.CleanupRelease
+	case o.at() >= place(o.operation, syncpoint.BackupPreflighted):
+		return syncpoint.CleanupAbort
+	}
+	return ""
+}
+
+// place is a point's position in the order of an operation.
+func place(operation string, p syncpoint.Point) int { return slices.Index(points(operation), p) }
+
+func (o one) at() int { return place(o.operation, o.point) }
+
+// locked reports whether the server is locked at the point.
+func (o one) locked() bool {
+	if o.point == syncpoint.CleanupRelease {
+		return true
+	}
+	return o.operation == "backup" && o.at() >= place("backup", syncpoint.LockHeld) && o.at() <= place("backup", syncpoint.LockChecked)
+}
+
+// committed is the place from which nothing can make the operation fail any more.
+func (o one) committed() int {
+	if o.operation == "restore" {
+		return place(o.operation, syncpoint.PublishRenamed)
+	}
+	return place(o.operation, syncpoint.StoreDone)
+}
+
+// all returns every run.
+func all() (runs []one) {
+	for _, operation := range []string{"backup", "restore"} {
+		for _, f := range faults(operation) {
+			for _, p := range points(operation) {
+				if o := (one{operation, p, f, 0}); o.possible() {
+					runs = append(runs, o)
+				}
+			}
+		}
+	}
+	return runs
+}
+
+// core returns a part of all runs in which every point is met and every fault is tried at
+// several points: each point has its turn with one fault after the other.
+func core() (runs []one) {
+	turn := map[string]int{}
+	for _, operation := range []string{"backup", "restore"} {
+		for _, p := range points(operation) {
+			if operation == "restore" && slices.Contains(points("backup"), p) {
+				continue // that they have in common
+			}
+			list := faults(operation)
+			for range list {
+				f := list[turn[operation]%len(list)]
+				turn[operation]++
+				if o := (one{operation, p, f, 0}); o.possible() {
+					runs = append(runs, o)
+					break
+				}
+			}
+		}
+	}
+	return runs
+}
+
+func TestMatrix(t *testing.T) {
+	runs := core()
+	if *full || *only != "" {
+		runs = all()
+	}
+	pattern, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs = slices.DeleteFunc(runs, func(o one) bool { return !pattern.MatchString(o.String()) })
+	for i := range runs {
+		runs[i].number = i
+	}
+	t.Logf("%d runs", len(runs))
+	repo := goodRepo(t)
+	queue := make(chan one)
+	var total tally
+	var wg sync.WaitGroup
+	for w := range *workers {
+		wg.Go(func() {
+			b := &bench{repo: repo, dir: filepath.Join(world.dir, fmt.Sprint("w", w)), tally: &total}
+			defer b.close(t)
+			for o := range queue {
+				ok := t.Run(o.String(), func(t *testing.T) { b.run(t, o) })
+				total.count(o, ok)
+			}
+		})
+	}
+	begun := time.Now()
+	for _, o := range runs {
+		queue <- o
+	}
+	close(queue)
+	wg.Wait()
+	total.print(t, time.Since(begun))
+}
+
+// bench is where one worker makes its runs, one after the other.
+type bench struct {
+	repo   string // with the good backup
+	dir    string
+	source *source
+	sums   map[string]string // of the source
+	tally  *tally
+}
+
+// server returns the worker's server, which may have been killed by the run before.
+func (b *bench) server(t *testing.T) *source {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	var err error
+	if b.source == nil {
+		if b.source, err = startSource(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return b.source
+	}
+	select {
+	case <-b.source.Done():
+		if err := b.source.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+	default:
+	}
+	return b.source
+}
+
+func (b *bench) close(t *testing.T) {
+	if b.source == nil {
+		return
+	}
+	if err := b.source.Remove(); err != nil {
+		t.Error(err)
+	}
+}
+
+// tally counts runs and keeps the times.
+type tally struct {
+	mu             sync.Mutex
+	ran, passed    map[fault]int
+	unlocks, exits []time.Duration
+}
+
+func (c *tally) count(o one, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ran == nil {
+		c.ran, c.passed = map[fault]int{}, map[fault]int{}
+	}
+	c.ran[o.fault]++
+	if ok {
+		c.passed[o.fault]++
+	}
+}
+
+func (c *tally) unlocked(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unlocks = append(c.unlocks, d)
+}
+
+func (c *tally) left(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.exits = append(c.exits, d)
+}
+
+// print says what was run. The lines are for people who look for the figures.
+func (c *tally) print(t *testing.T, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ran, passed := 0, 0
+	for _, f := range faults("backup") {
+		ran, passed = ran+c.ran[f], passed+c.passed[f]
+		fmt.Fprintf(os.Stdout, "matrix: %-16s %3d run, %3d passed\n", f, c.ran[f], c.passed[f])
+	}
+	fmt.Fprintf(os.Stdout, "matrix: runs run/passed %d/%d in %v\n", ran, passed, took.Round(time.Second))
+	for name, list := range map[string][]time.Duration{"kill -9 to unlock": c.unlocks, "Ctrl-C to exit": c.exits} {
+		if len(list) == 0 {
+			continue
+		}
+		slices.Sort(list)
+		fmt.Fprintf(os.Stdout, "matrix: %s: median %v, worst %v of %d\n", name, list[len(list)/2].Round(time.Millisecond), list[len(list)-1].Round(time.Millisecond), len(list))
+	}
+}

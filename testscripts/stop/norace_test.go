@@ -1,0 +1,5 @@
+//go:build !race
+
+package stop
+
+const raceDetector = false
