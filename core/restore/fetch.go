@@ -39,7 +39,7 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 	if err := syncpoint.At(ctx, syncpoint.FetchJournal); err != nil {
 		return err
 	}
-	if err := r.tree.create(s.dir, s.owner); err != nil {
+	if err := r.createFiles(t); err != nil {
 		return err
 	}
 	if err := syncpoint.At(ctx, syncpoint.FetchCreated); err != nil {
@@ -69,6 +69,26 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 	}
 	t.Progress(run.Progress{Percent: new(100)})
 	return syncpoint.At(ctx, syncpoint.FetchDone)
+}
+
+// createFiles makes the files. The first entry of the journal came after a sync, so all of
+// them are there if there is one; else somebody took some away, and what the journal says of
+// their bytes is not true.
+func (r *restore) createFiles(t *run.Task) (err error) {
+	s := r.staging
+	all, err := r.tree.create(s.dir, s.owner)
+	if err != nil || all || r.journal.empty() {
+		return err
+	}
+	t.Warn("files of the interrupted restore are missing or have another size: all are fetched anew")
+	if err := s.forget(); err != nil {
+		return err
+	}
+	if r.journal, err = openJournal(s, r.cfg.SyncEvery); err != nil {
+		return err
+	}
+	_, err = r.tree.create(s.dir, s.owner)
+	return err
 }
 
 // extent writes one extent. Files are created with their final size, so zeros are there

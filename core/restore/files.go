@@ -160,22 +160,28 @@ func left(name string) bool {
 }
 
 // create makes all directories and files, empty but of their final size. Those that an
-// earlier run made are kept.
-func (t *tree) create(root *os.Root, own owner) error {
+// earlier run made are kept; all reports whether every file was there, in that size.
+func (t *tree) create(root *os.Root, own owner) (all bool, err error) {
 	for _, dir := range t.dirs {
 		if err := makeDir(root, dir, own); err != nil {
-			return err
+			return false, err
 		}
+	}
+	all, err = t.log.create(root, own)
+	if err != nil {
+		return false, err
 	}
 	for _, f := range t.files {
 		if f.Kind == repo.KindRedo {
 			continue
 		}
-		if err := createFile(root, f, own); err != nil {
-			return fmt.Errorf("make %s: %w", f.Path, noSpace(err))
+		there, err := createFile(root, f, own)
+		if err != nil {
+			return false, fmt.Errorf("make %s: %w", f.Path, noSpace(err))
 		}
+		all = all && there
 	}
-	return t.log.create(root, own)
+	return all, nil
 }
 
 func makeDir(root *os.Root, name string, own owner) error {
@@ -194,22 +200,34 @@ func makeDir(root *os.Root, name string, own owner) error {
 	return nil
 }
 
-func createFile(root *os.Root, f piece, own owner) error {
+// createFile makes a file, or reports that it is there in its size.
+func createFile(root *os.Root, f piece, own owner) (there bool, err error) {
 	file, err := root.OpenFile(f.at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if errors.Is(err, fs.ErrExist) {
+		there = true
 		file, err = openRegular(root, f.at)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
 	if err := own.file(file); err != nil {
-		return err
+		return false, err
 	}
-	if err := file.Truncate(f.Size); err != nil {
-		return err
+	same, err := resize(file, f.Size)
+	if err != nil {
+		return false, err
 	}
-	return file.Close()
+	return there && same, file.Close()
+}
+
+// resize gives a file its size, and reports whether it had it.
+func resize(f *os.File, size int64) (same bool, err error) {
+	info, err := f.Stat()
+	if err != nil || info.Size() == size {
+		return err == nil, err
+	}
+	return false, f.Truncate(size)
 }
 
 // openRegular opens a file of ours for writing. What is not a plain file with one name

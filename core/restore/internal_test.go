@@ -106,7 +106,7 @@ func TestRedoLogOverFiles(t *testing.T) {
 	if err := makeDir(root, dataName, owner{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := log.create(root, owner{}); err != nil {
+	if _, err := log.create(root, owner{}); err != nil {
 		t.Fatal(err)
 	}
 	f, err := log.open(root)
@@ -359,7 +359,7 @@ func TestPlantedLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"soft", "hard", "fifo"} {
-		err := createFile(root, piece{&repo.File{Size: 1}, name}, owner{})
+		_, err := createFile(root, piece{&repo.File{Size: 1}, name}, owner{})
 		if code.Of(err) != code.Target {
 			t.Errorf("create over a %s link: got %v, want code 21", name, err)
 		}

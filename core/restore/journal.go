@@ -66,6 +66,13 @@ func (j *journal) has(group int) bool {
 	return ok
 }
 
+// empty reports whether no pack is there.
+func (j *journal) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.done) == 0
+}
+
 // bytes is how many bytes are there.
 func (j *journal) bytes() (n int64) {
 	j.mu.Lock()

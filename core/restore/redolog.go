@@ -50,35 +50,40 @@ func planRedo(m *repo.Manifest, v version.Version, size, maxFile int64) (*redoLo
 	return &redoLog{layout: layout, headers: redo.Headers(layout, checkpoint, uuid, creator), size: size}, nil
 }
 
-// create makes the files with their headers; the blocks are still zeros.
-func (l *redoLog) create(root *os.Root, own owner) error {
+// create makes the files with their headers; the blocks are still zeros. all reports
+// whether the files were there, in their size.
+func (l *redoLog) create(root *os.Root, own owner) (all bool, err error) {
 	if err := makeDir(root, path.Join(dataName, redo.Dir), own); err != nil {
-		return err
+		return false, err
 	}
+	all = true
 	for i, f := range l.layout {
-		if err := l.createOne(root, own, f, l.headers[i]); err != nil {
-			return fmt.Errorf("make the redo log: %w", noSpace(err))
+		there, err := l.createOne(root, own, f, l.headers[i])
+		if err != nil {
+			return false, fmt.Errorf("make the redo log: %w", noSpace(err))
 		}
+		all = all && there
 	}
-	return nil
+	return all, nil
 }
 
-func (l *redoLog) createOne(root *os.Root, own owner, f redo.File, h redo.FileHeader) error {
+func (l *redoLog) createOne(root *os.Root, own owner, f redo.File, h redo.FileHeader) (there bool, err error) {
 	file, err := root.OpenFile(l.name(f), os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
 	if err := own.file(file); err != nil {
-		return err
+		return false, err
 	}
-	if err := file.Truncate(f.Size); err != nil {
-		return err
+	there, err = resize(file, f.Size)
+	if err != nil {
+		return false, err
 	}
 	if _, err := file.WriteAt(h.Append(nil), 0); err != nil {
-		return err
+		return false, err
 	}
-	return file.Close()
+	return there, file.Close()
 }
 
 func (l *redoLog) name(f redo.File) string { return path.Join(dataName, redo.Dir, redo.Name(f.ID)) }

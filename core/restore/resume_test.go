@@ -81,11 +81,15 @@ func TestResumeTrustsOnlyTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Bytes that never reached the disk, of files that lie behind the first pack.
-	if err := os.WriteFile(filepath.Join(staging, "data", "undo_002"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(staging, "data", "#innodb_redo", "#ib_redo0")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"undo_002", "#innodb_redo/#ib_redo0"} {
+		path := filepath.Join(staging, "data", name)
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Truncate(path, 0), os.Truncate(path, info.Size())); err != nil {
+			t.Fatal(err)
+		}
 	}
 	storage := f.storage()
 	if _, err := do(t, t.Context(), config(t, storage, cfg.Target)); err != nil {
@@ -95,6 +99,31 @@ func TestResumeTrustsOnlyTheJournal(t *testing.T) {
 		t.Errorf("bytes fetched again: got %d, want some of %d", got, all)
 	}
 	f.check(t, cfg.Target)
+}
+
+// Somebody makes room by removing, or cutting, a file of the unfinished restore.
+func TestResumeNoticesMissingFiles(t *testing.T) {
+	f := sharedFixture(t)
+	for name, lose := range map[string]func(string) error{
+		"removed": os.Remove,
+		"cut":     func(path string) error { return os.Truncate(path, 1<<20) },
+	} {
+		cfg := config(t, f.storage(), t.TempDir())
+		if _, err := doUntil(t, cfg, syncpoint.FetchDone); err == nil {
+			t.Fatal("interrupted restore: got no error")
+		}
+		if err := lose(filepath.Join(cfg.Target, restore.StagingName, "data", "undo_002")); err != nil {
+			t.Fatal(err)
+		}
+		storage := f.storage()
+		seen, err := do(t, t.Context(), config(t, storage, cfg.Target))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, all := storage.packed.Load(), f.manifest.Packs.Size; got < all/2 || seen.end().State != run.CompleteWithWarnings {
+			t.Errorf("%s: fetched again %d of %d bytes, state %s", name, got, all, seen.end().State)
+		}
+	}
 }
 
 // A prepare that was interrupted begins again from fetched files, and says so.
