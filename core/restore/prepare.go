@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -108,12 +110,24 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 	})
 	if err != nil {
 		_ = errors.Join(lines.Flush(), log.Close()) // what the server said is in err too
-		return err
+		if ctx.Err() != nil {
+			return err
+		}
+		return code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
 	}
 	for _, e := range done.Errors {
 		t.Note("mysqld: %s", e)
 	}
 	return errors.Join(lines.Flush(), log.Close())
+}
+
+// adviceOn says where a person looks when the server could not recover.
+func (r *restore) adviceOn(err error) string {
+	hint := "all that mysqld said is in " + filepath.Join(r.incomplete(), logName)
+	if code.Of(err) == code.Unclassified {
+		hint += "; if it may not open its files: AppArmor or SELinux can confine it to its usual directories"
+	}
+	return hint
 }
 
 // dropServerFiles removes what belongs to the server that recovered: its identity, so

@@ -258,3 +258,23 @@ func TestFlippedByte(t *testing.T) {
 		unstartable(t, cfg.Target)
 	}
 }
+
+// A server that cannot begin, as one that is confined to other directories.
+func TestServerThatCannotPrepare(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), filepath.Join(t.TempDir(), "new"))
+	cfg.Mysqld = filepath.Join(t.TempDir(), "mysqld")
+	script := "#!/bin/sh\n[ \"$1\" = --version ] && echo '/x/mysqld  Ver " + f.manifest.Server.Version + " for Linux on x86_64 (X)' && exit\necho no permission; exit 1\n"
+	if err := os.WriteFile(cfg.Mysqld, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := do(t, t.Context(), cfg)
+	checkCode(t, err, code.Unclassified, "exit status 1")
+	log := filepath.Join(cfg.Target, restore.StagingName, "prepare.log")
+	if hint := code.HintOf(err); !strings.Contains(hint, log) || !strings.Contains(hint, "AppArmor") {
+		t.Errorf("hint: got %q, want %s in it", hint, log)
+	}
+	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "no permission") {
+		t.Errorf("log of the server: got %q, %v", text, err)
+	}
+}
