@@ -13,7 +13,7 @@ import (
 
 func (a *app) prepare() *cobra.Command {
 	var f flags
-	var mysqld string
+	var mysqld, incremental string
 	c := a.configured(&cobra.Command{
 		Use:   "prepare DIR",
 		Short: "Make a raw backup directory consistent in place, one of XtraBackup too",
@@ -31,11 +31,12 @@ func (a *app) prepare() *cobra.Command {
 				o.row.Target = dir
 				o.facts = append(o.facts, "directory="+dir)
 				s := o.settings.MySQL
-				return prepare.New(prepare.Config{ID: o.row.ID, Dir: dir, Mysqld: cmp.Or(mysqld, s.Mysqld), MysqldArgs: s.MysqldArgs, KeyringFile: s.KeyringFile})
+				return prepare.New(prepare.Config{ID: o.row.ID, Dir: dir, Mysqld: cmp.Or(mysqld, s.Mysqld), MysqldArgs: s.MysqldArgs, KeyringFile: s.KeyringFile, Incremental: incremental})
 			})
 		},
 	})
 	c.Flags().StringVar(&mysqld, "mysqld", "", "server that recovers, at this `path`; else the one of the configuration, else of PATH")
+	c.Flags().StringVar(&incremental, "incremental", "", "incremental backup of XtraBackup, in this `directory`, to apply to DIR first, which was prepared with --apply-log-only")
 	f.add(c)
 	return c
 }

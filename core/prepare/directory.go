@@ -66,6 +66,14 @@ func (f *found) readMarkers(root *os.Root) error {
 	if len(f.markers) == 0 {
 		return nil
 	}
+	if err := f.readRenames(root); err != nil {
+		return err
+	}
+	return f.readSpaces(root)
+}
+
+// readRenames reads the new names.
+func (f *found) readRenames(root *os.Root) error {
 	for i := range f.markers {
 		m := &f.markers[i]
 		if m.Kind != xtrabackup.Rename {
@@ -79,6 +87,11 @@ func (f *found) readMarkers(root *os.Root) error {
 			return code.New(code.Integrity, "marker %s: %w", m.Path, err)
 		}
 	}
+	return nil
+}
+
+// readSpaces reads the ids of all tablespaces.
+func (f *found) readSpaces(root *os.Root) error {
 	for name := range f.files {
 		kind := tablespace.Names{}.Kind(strings.TrimSuffix(name, string(xtrabackup.New)))
 		if !kind.InnoDB() && !strings.HasPrefix(name, "ibdata") {

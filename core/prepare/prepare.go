@@ -1,7 +1,7 @@
 // Package prepare makes a raw directory of a backup consistent, in place.
 //
-// The directory is one that an export of ours wrote, or a full backup of XtraBackup 8.x.
-// New makes a plan for core/run:
+// The directory is one that an export of ours wrote, or a full backup of XtraBackup 8.x, or
+// such a base with an incremental backup to be applied to it (incremental.go). New makes a plan for core/run:
 //
 //	reading_directory   source.go    what is it, and can it be done? nothing is changed yet
 //	applying_markers    markers.go   what DDL did during the copy; the redo is put where a server looks
@@ -32,11 +32,14 @@ const (
 
 // Config says what is prepared, and with which server.
 type Config struct {
-	ID         string   // of the operation, for its events
-	Dir        string   // the directory
-	Mysqld     string   // program that recovers; "" finds one, see mysqld.Find
-	MysqldArgs []string // for it, before ours
-	BufferPool int64    // bytes; 0 chooses by the free memory
+	ID  string // of the operation, for its events
+	Dir string // the directory
+	// Incremental is an incremental backup of XtraBackup's to be applied to Dir, which is
+	// its base, prepared with --apply-log-only; "" is none. It is read only.
+	Incremental string
+	Mysqld      string   // program that recovers; "" finds one, see mysqld.Find
+	MysqldArgs  []string // for it, before ours
+	BufferPool  int64    // bytes; 0 chooses by the free memory
 	// KeyringFile is the data file of the source's keyring, for an encrypted redo log. The
 	// server that recovers must find the same keys by itself, see MysqldArgs.
 	KeyringFile string
@@ -66,6 +69,11 @@ type work struct {
 	bin     string // the mysqld
 	already bool   // prepared before
 	lockDDL string // how XtraBackup kept DDL out: ON, OFF or REDUCED
+
+	inc     *os.Root // the incremental backup; nil without one
+	incPath string
+	changes []change        // what it has
+	hadMeta map[uint32]bool // tablespaces that it found first
 }
 
 // New returns the plan. It does nothing yet; an error is a wrong Config.
@@ -116,6 +124,11 @@ func (w *work) apply(ctx context.Context, t *run.Task) error {
 	if err := w.journal.carryOut(w.root); err != nil {
 		return err
 	}
+	if w.inc != nil {
+		if err := w.applyIncremental(ctx); err != nil {
+			return err
+		}
+	}
 	if err := w.checkSystemFiles(w.exists); err != nil {
 		return err
 	}
@@ -151,6 +164,9 @@ func (w *work) cleanup(_ context.Context, t *run.Task, failed error) error {
 		return nil
 	}
 	defer w.root.Close()
+	if w.inc != nil {
+		defer w.inc.Close()
+	}
 	w.source.log.close()
 	if failed == nil || w.journal == nil {
 		return nil

@@ -205,12 +205,12 @@ func (w *work) tellXtraBackup() error {
 	if err := w.blankCreator(); err != nil {
 		return err
 	}
-	b, err := w.root.ReadFile(xtrabackup.CheckpointsName)
+	b, err := w.described().ReadFile(xtrabackup.CheckpointsName)
 	if err != nil {
 		return err
 	}
 	const temp = xtrabackup.CheckpointsName + ".tmp"
-	if err := writeFile(w.root, temp, xtrabackup.SetType(b, xtrabackup.FullPrepared)); err != nil {
+	if err := writeFile(w.root, temp, xtrabackup.MarkPrepared(b)); err != nil {
 		return err
 	}
 	return w.root.Rename(temp, xtrabackup.CheckpointsName)
@@ -218,6 +218,9 @@ func (w *work) tellXtraBackup() error {
 
 func (w *work) blankCreator() error {
 	f, err := w.root.OpenFile(xtrabackup.LogName, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) && w.inc != nil {
+		return nil // its log is read where it is
+	}
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,9 @@ func (w *work) read(ctx context.Context, t *run.Task) error {
 	if err := w.open(); err != nil {
 		return err
 	}
+	if err := w.openIncremental(); err != nil {
+		return err
+	}
 	if done, err := w.earlier(t); done || err != nil {
 		return err
 	}

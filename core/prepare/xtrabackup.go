@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/remora-backup/remora/core/code"
@@ -13,29 +14,53 @@ import (
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
 
+// openIncremental opens the incremental backup, if there is one.
+func (w *work) openIncremental() (err error) {
+	if w.cfg.Incremental == "" {
+		return nil
+	}
+	if w.incPath, err = filepath.Abs(w.cfg.Incremental); err != nil {
+		return fmt.Errorf("find the incremental backup: %w", err)
+	}
+	if w.inc, err = os.OpenRoot(w.incPath); err != nil {
+		return code.New(code.Usage, "open the incremental backup: %w", err)
+	}
+	return nil
+}
+
+// described is the directory with the files that describe the state to recover.
+func (w *work) described() *os.Root {
+	if w.inc != nil {
+		return w.inc
+	}
+	return w.root
+}
+
 // readXtraBackup reads what XtraBackup wrote beside the data.
 func (w *work) readXtraBackup(list found) error {
-	for name := range list.files {
-		if tool := xtrabackup.Packed(name); tool != "" {
-			return code.Hint(code.Target, tool, "read %s: %s is packed; unpack the backup first", w.path, name)
-		}
-	}
-	points, err := readWith(w.root, xtrabackup.CheckpointsName, xtrabackup.ParseCheckpoints)
-	if err != nil {
+	points, err := w.readTypes()
+	if err != nil || w.already {
 		return err
 	}
-	resuming := w.journal != nil && w.journal.Stage == recovered
-	if !resuming {
-		if err := w.checkType(points); err != nil || w.already {
+	base := list
+	if w.inc != nil {
+		if list, err = listDir(w.inc); err != nil {
 			return err
 		}
 	}
-	info, err := readWith(w.root, xtrabackup.InfoName, xtrabackup.ParseInfo)
+	for _, f := range []found{base, list} {
+		for name := range f.files {
+			if tool := xtrabackup.Packed(name); tool != "" {
+				return code.Hint(code.Target, tool, "read %s: %s is packed; unpack the backup first", w.path, name)
+			}
+		}
+	}
+	info, err := readWith(w.described(), xtrabackup.InfoName, xtrabackup.ParseInfo)
 	if err != nil {
 		return err
 	}
 	w.lockDDL = info.LockDDL
-	settings, err := readWith(w.root, xtrabackup.SettingsName, xtrabackup.ParseSettings)
+	settings, err := readWith(w.described(), xtrabackup.SettingsName, xtrabackup.ParseSettings)
 	if err != nil {
 		return err
 	}
@@ -45,11 +70,11 @@ func (w *work) readXtraBackup(list found) error {
 		return code.New(code.Integrity, "read %s: %w", xtrabackup.InfoName, err)
 	}
 	if list.files[xtrabackup.BinlogInfoName] {
-		if s.binlog, err = readWith(w.root, xtrabackup.BinlogInfoName, xtrabackup.ParseBinlogInfo); err != nil {
+		if s.binlog, err = readWith(w.described(), xtrabackup.BinlogInfoName, xtrabackup.ParseBinlogInfo); err != nil {
 			return err
 		}
 	}
-	if err := w.planXtraBackup(list, info); err != nil {
+	if err := w.planXtraBackup(base, list, info); err != nil {
 		return err
 	}
 	s.dataFilePath = flat(settings.DataFilePath)
@@ -60,10 +85,40 @@ func (w *work) readXtraBackup(list found) error {
 	if !settings.LogChecksums {
 		s.log.sums = redo.AllowNone
 	}
-	if resuming {
+	if w.resuming() {
 		return nil
 	}
 	return w.openXtraBackupLog()
+}
+
+// resuming reports whether an earlier run has recovered the directory.
+func (w *work) resuming() bool { return w.journal != nil && w.journal.Stage == recovered }
+
+// readTypes reads which LSNs to recover, and accepts a full backup that was not prepared,
+// or an incremental one with its base.
+func (w *work) readTypes() (xtrabackup.Checkpoints, error) {
+	points, err := readWith(w.root, xtrabackup.CheckpointsName, xtrabackup.ParseCheckpoints)
+	if err != nil || w.inc == nil {
+		if err == nil && !w.resuming() {
+			err = w.checkType(points)
+		}
+		return points, err
+	}
+	inc, err := readWith(w.inc, xtrabackup.CheckpointsName, xtrabackup.ParseCheckpoints)
+	switch {
+	case err != nil || w.resuming():
+		return inc, err
+	case inc.Type != xtrabackup.Incremental:
+		return inc, code.New(code.Target, "read %s: it is %s, no incremental backup", w.incPath, inc.Type)
+	case points.Type != xtrabackup.LogApplied:
+		return inc, code.Hint(code.Target, "xtrabackup --prepare --apply-log-only --target-dir=DIR",
+			"read %s: it is %s; the base of an incremental backup must be prepared with --apply-log-only first, which only XtraBackup can: a server would roll back what the increment goes on with", w.path, points.Type)
+	case points.To != inc.From:
+		return inc, code.New(code.Integrity, "read %s: the incremental backup goes on from LSN %d, its base ends at %d: they do not belong together", w.incPath, inc.From, points.To)
+	case inc.To > inc.Last:
+		return inc, code.New(code.Integrity, "read %s: to_lsn %d is after last_lsn %d", xtrabackup.CheckpointsName, inc.To, inc.Last)
+	}
+	return inc, nil
 }
 
 // checkType accepts a full backup that was not prepared.
@@ -76,7 +131,7 @@ func (w *work) checkType(points xtrabackup.Checkpoints) error {
 		return code.Hint(code.Target, "finish it with XtraBackup: xtrabackup --prepare --target-dir=DIR",
 			"read %s: it is log-applied, prepared in part by XtraBackup for incremental backups to follow", w.path)
 	case xtrabackup.Incremental:
-		return code.Hint(code.Target, "apply it to its base with XtraBackup: xtrabackup --prepare --apply-log-only, then --incremental-dir=DIR",
+		return code.Hint(code.Target, "remora prepare BASE --incremental DIR",
 			"read %s: it is an incremental backup, which no server can recover without its base", w.path)
 	}
 	if points.To > points.Last {
@@ -86,7 +141,16 @@ func (w *work) checkType(points xtrabackup.Checkpoints) error {
 }
 
 // planXtraBackup plans the markers, unless an earlier run did.
-func (w *work) planXtraBackup(list found, info xtrabackup.Info) error {
+func (w *work) planXtraBackup(base, list found, info xtrabackup.Info) error {
+	if len(list.markers) > 0 && info.LockDDL != "REDUCED" {
+		return code.New(code.Integrity, "read %s: there is a marker file %s, but the backup was taken with --lock-ddl=%s", w.path, list.markers[0].Path, info.LockDDL)
+	}
+	if w.inc != nil {
+		if err := list.readRenames(w.inc); err != nil {
+			return err
+		}
+		return w.planIncremental(base, list)
+	}
 	if w.journal != nil {
 		w.source.markers = -1
 		return nil
@@ -95,9 +159,6 @@ func (w *work) planXtraBackup(list found, info xtrabackup.Info) error {
 		if xtrabackup.IsIncremental(name) {
 			return code.New(code.Integrity, "read %s: %s belongs to an incremental backup, this is a full one", w.path, name)
 		}
-	}
-	if len(list.markers) > 0 && info.LockDDL != "REDUCED" {
-		return code.New(code.Integrity, "read %s: there is a marker file %s, but the backup was taken with --lock-ddl=%s", w.path, list.markers[0].Path, info.LockDDL)
 	}
 	if list.dirs[redo.Dir] {
 		return code.New(code.Integrity, "read %s: %s is there already, as if a server had run here", w.path, redo.Dir)
@@ -114,7 +175,7 @@ func (w *work) planXtraBackup(list found, info xtrabackup.Info) error {
 // openXtraBackupLog opens xtrabackup_logfile and reads where it begins.
 func (w *work) openXtraBackupLog() error {
 	l := &w.source.log
-	file, err := w.root.Open(l.name)
+	file, err := w.described().Open(l.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return code.New(code.Integrity, "open the redo log: %s has no %s", w.path, l.name)
 	}

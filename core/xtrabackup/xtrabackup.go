@@ -71,12 +71,17 @@ func ParseCheckpoints(b []byte) (Checkpoints, error) {
 	return c, nil
 }
 
-// SetType returns the file with another type and all else as it was.
-func SetType(b []byte, t Type) []byte {
+// MarkPrepared returns the file as it is after a prepare, of an incremental backup into its
+// base, too: another type, from the beginning on, and all else as it was.
+func MarkPrepared(b []byte) []byte {
 	var out []byte
 	for line := range bytes.Lines(b) {
-		if key, _, _ := bytes.Cut(line, []byte("=")); string(bytes.TrimSpace(key)) == "backup_type" {
-			line = fmt.Appendf(nil, "backup_type = %s\n", t)
+		key, _, _ := bytes.Cut(line, []byte("="))
+		switch string(bytes.TrimSpace(key)) {
+		case "backup_type":
+			line = fmt.Appendf(nil, "backup_type = %s\n", FullPrepared)
+		case "from_lsn":
+			line = []byte("from_lsn = 0\n")
 		}
 		out = append(out, line...)
 	}

@@ -14,8 +14,9 @@ func TestCheckpoints(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	want := strings.Replace(checkpoints, "full-backuped", "full-prepared", 1)
-	if got := string(SetType([]byte(checkpoints), FullPrepared)); got != want {
-		t.Errorf("set type: got %q, want %q", got, want)
+	incremental := strings.Replace(strings.Replace(checkpoints, "full-backuped", "incremental", 1), "from_lsn = 0", "from_lsn = 77", 1)
+	if got := string(MarkPrepared([]byte(incremental))); got != want {
+		t.Errorf("mark prepared: got %q, want %q", got, want)
 	}
 	for _, bad := range []string{"", "backup_type = full\n", strings.Replace(checkpoints, "24785188", "-1", 1), strings.Replace(checkpoints, "to_lsn", "t", 1)} {
 		if c, err := ParseCheckpoints([]byte(bad)); err == nil {
