@@ -70,6 +70,7 @@ type lab struct {
 	source  *mysqldtest.Server
 	storage *fs.Storage
 	holds   *holds
+	gusts   syncpoint.Controller // in place of holds, if not nil
 }
 
 func newLab(t *testing.T, opts ...mysqldtest.Option) *lab {
@@ -100,7 +101,11 @@ func (l *lab) backup(change ...func(*backup.Config)) (backup.Result, []run.Event
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	events := collect(syncpoint.With(ctx, l.holds), plan)
+	points := syncpoint.Controller(l.holds)
+	if l.gusts != nil {
+		points = l.gusts
+	}
+	events := collect(syncpoint.With(ctx, points), plan)
 	res, _ := events.all[len(events.all)-1].Result.(backup.Result)
 	return res, events.all, events.err
 }
@@ -122,7 +127,7 @@ func collect(ctx context.Context, plan run.Plan) *collected {
 }
 
 // restore restores the newest backup and starts a server on it.
-func (l *lab) restore() *mysqldtest.Server {
+func (l *lab) restore(opts ...mysqldtest.Option) *mysqldtest.Server {
 	l.t.Helper()
 	ctx := l.t.Context()
 	r, err := repo.Open(ctx, l.storage)
@@ -137,7 +142,7 @@ func (l *lab) restore() *mysqldtest.Server {
 	if events := collect(ctx, plan); events.err != nil {
 		l.t.Fatalf("restore: %v", events.err)
 	}
-	return mysqldtest.StartDir(l.t, target, mysqldtest.TCP())
+	return mysqldtest.StartDir(l.t, target, append(opts, mysqldtest.TCP())...)
 }
 
 // same replays the source's binlog from the reported position on the restored server and

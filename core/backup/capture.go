@@ -30,8 +30,8 @@ type redoCapture struct {
 	file       repo.FileID
 	size       int64 // bytes stored
 	stored     chan struct{}
-	consumer   *server.Consumer // nil if there is none
-	beat       chan struct{}    // closed when the consumer's watch has ended
+	consumer   *server.Consumer   // nil if there is none
+	beat       chan struct{}      // closed when the consumer's watch has ended
 	quit       context.CancelFunc // ends the follower and the watch; the storage gets what was read
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/repo"
@@ -85,7 +86,8 @@ func (c *copier) all(ctx context.Context, t *run.Task, todo []entry) error {
 }
 
 // open begins the copy of one file and hands out its units. A file that is gone, or
-// another one by now, is left to the next look.
+// another one by now, is left to the next look; so is one that is damaged, or only half
+// there to be imported.
 func (c *copier) open(ctx context.Context, e entry, units chan<- unit) error {
 	if err := syncpoint.At(ctx, syncpoint.CopyOpen); err != nil {
 		return err
@@ -99,7 +101,8 @@ func (c *copier) open(ctx context.Context, e entry, units chan<- unit) error {
 		return unreadable(err)
 	}
 	now, err := c.dir.read(file, e.place)
-	if errors.Is(err, errAway) {
+	if errors.Is(err, errAway) || code.Of(err) == code.CorruptPage {
+		delete(c.dir.known, e.path)
 		return file.Close()
 	}
 	st, serr := file.Stat()

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/page"
@@ -161,37 +162,58 @@ func (d *directory) find(p place) (entry, error) {
 	return e, nil
 }
 
-// read identifies an open file.
-func (d *directory) read(file *os.File, p place) (entry, error) {
-	st, err := file.Stat()
+// read identifies an open file. A first page that looks corrupt is read again: it may be
+// being written.
+func (d *directory) read(file *os.File, p place) (e entry, err error) {
+	for range rereads {
+		if e, err = d.readOnce(file, p); code.Of(err) != code.CorruptPage {
+			break
+		}
+		time.Sleep(firstPause)
+	}
+	return e, err
+}
+
+func (d *directory) readOnce(file *os.File, p place) (entry, error) {
+	e := entry{place: p, pages: page.Plain(d.page)}
+	h := tablespace.Header{}
+	if p.space != tablespace.System || p.part == 0 { // of several, only the first file says what it is
+		var err error
+		if h, err = readHeader(file, p); err != nil {
+			return entry{}, err
+		}
+		e.flags = h.Flags
+		e.pages, _ = h.Flags.PageSize() // ParseHeader has looked at it
+	}
+	st, err := file.Stat() // after the header: the file grows first
 	if err != nil {
 		return entry{}, err
 	}
-	e := entry{place: p, inode: inodeOf(st), size: st.Size(), pages: page.Plain(d.page)}
-	if p.space == tablespace.System && p.part > 0 {
-		return e, nil // only the first file says what it is
+	e.inode, e.size = inodeOf(st), st.Size()
+	if want := int64(h.Size) * int64(e.pages.Physical); p.space != tablespace.System && e.size < want {
+		return entry{}, code.New(code.CorruptPage, "%s has %d bytes, and %d pages of %d bytes after its page 0: it was cut", p.path, e.size, h.Size, e.pages.Physical)
 	}
+	return e, nil
+}
+
+func readHeader(file *os.File, p place) (tablespace.Header, error) {
 	var head [tablespace.HeaderSize]byte
 	if _, err := file.ReadAt(head[:], 0); errors.Is(err, io.EOF) {
-		return entry{}, fmt.Errorf("%w: it has no first page", errAway)
+		return tablespace.Header{}, fmt.Errorf("%w: it has no first page", errAway)
 	} else if err != nil {
-		return entry{}, err
+		return tablespace.Header{}, err
 	}
 	h, err := tablespace.ParseHeader(head[:])
 	if errors.Is(err, tablespace.ErrBlank) {
-		return entry{}, fmt.Errorf("%w: its first page is blank", errAway)
+		return tablespace.Header{}, fmt.Errorf("%w: its first page is blank", errAway)
 	}
 	if err != nil {
-		return entry{}, code.New(code.CorruptPage, "%s: page 0 is corrupt: %w", p.path, err)
+		return tablespace.Header{}, code.New(code.CorruptPage, "%s: page 0 is corrupt: %w", p.path, err)
 	}
 	if h.Space != p.space {
-		return entry{}, fmt.Errorf("%w: it is that of space id %d, want %d", errAway, h.Space, p.space)
+		return tablespace.Header{}, fmt.Errorf("%w: it is that of space id %d, want %d", errAway, h.Space, p.space)
 	}
-	if e.pages, err = h.Flags.PageSize(); err != nil {
-		return entry{}, code.New(code.CorruptPage, "%s: page 0 is corrupt: %w", p.path, err)
-	}
-	e.flags = h.Flags
-	return e, nil
+	return h, nil
 }
 
 // truncating reports whether the server is giving the undo tablespace a new file: what is

@@ -3,8 +3,10 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,9 +46,14 @@ func (e *engine) findSpaces(ctx context.Context, locked bool, f *found) error {
 	if err != nil {
 		return err
 	}
+	if !e.asked {
+		if err := e.askDiscarded(ctx); err != nil {
+			return err
+		}
+	}
 	var gone []missing
 	for _, p := range e.dir.places(listed) {
-		en, err := e.dir.find(p)
+		en, err := e.find(ctx, p, locked)
 		switch {
 		case errors.Is(err, errAway):
 			gone = append(gone, missing{p, err})
@@ -61,29 +68,38 @@ func (e *engine) findSpaces(ctx context.Context, locked bool, f *found) error {
 	return e.withoutDiscarded(ctx, f, gone, locked)
 }
 
+// find finds the file at its place. One that is damaged may be that of a table which was
+// discarded a moment ago: then it is half there to be imported, and away.
+func (e *engine) find(ctx context.Context, p place, locked bool) (entry, error) {
+	en, err := e.dir.find(p)
+	if code.Of(err) != code.CorruptPage {
+		return en, err
+	}
+	if !locked && e.redo != nil {
+		if err := e.reachNow(ctx, time.Minute); err != nil {
+			return entry{}, err
+		}
+	}
+	if e.redo == nil || e.track.isAway(p.space) {
+		return entry{}, fmt.Errorf("%w: %w", errAway, err)
+	}
+	return e.dir.find(p)
+}
+
 // withoutDiscarded takes the discarded tables out of what was found. A table that was
 // discarded and is whole again has been imported: then its copy is not.
 //
 // An import changes the file without redo, and nothing in the redo says that it is over.
 // The dictionary says so; a copy must begin after that.
 func (e *engine) withoutDiscarded(ctx context.Context, f *found, gone []missing, locked bool) error {
-	ask := !e.asked || slices.ContainsFunc(f.spaces, func(en entry) bool { return e.track.isAway(en.space) })
+	ask := slices.ContainsFunc(f.spaces, func(en entry) bool { return e.track.isAway(en.space) })
 	if locked {
 		ask = ask || slices.ContainsFunc(gone, func(m missing) bool { return !e.discarded[m.space] || !e.track.isAway(m.space) })
 	}
 	if ask {
-		known, err := e.cfg.Server.Tablespaces(ctx)
-		if err != nil {
+		if err := e.askDiscarded(ctx); err != nil {
 			return err
 		}
-		e.discarded = map[uint32]bool{}
-		for _, s := range known {
-			if !s.HasFile() {
-				e.discarded[s.ID] = true
-				e.track.setAway(s.ID)
-			}
-		}
-		e.asked = true
 	}
 	f.spaces = slices.DeleteFunc(f.spaces, func(en entry) bool {
 		if e.discarded[en.space] {
@@ -98,6 +114,22 @@ func (e *engine) withoutDiscarded(ctx context.Context, f *found, gone []missing,
 	for _, m := range gone {
 		if locked && !e.discarded[m.space] {
 			return code.New(code.CorruptPage, "tablespace %s (space id %d) is in the server's dictionary: %w", m.path, m.space, m.err)
+		}
+	}
+	return nil
+}
+
+// askDiscarded asks the server which tables are discarded.
+func (e *engine) askDiscarded(ctx context.Context) error {
+	known, err := e.cfg.Server.Tablespaces(ctx)
+	if err != nil {
+		return err
+	}
+	e.discarded, e.asked = map[uint32]bool{}, true
+	for _, s := range known {
+		if !s.HasFile() {
+			e.discarded[s.ID] = true
+			e.track.setAway(s.ID)
 		}
 	}
 	return nil

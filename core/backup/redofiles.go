@@ -40,7 +40,7 @@ type redoFiles struct {
 	next    redo.LSN // the block to read next
 	tornAt  redo.LSN
 	tornNow time.Time
-	ahead   int       // bytes to read at once: few where the log ends, many behind
+	ahead   int // bytes to read at once: few where the log ends, many behind
 	buf     []byte
 	again   []byte // second reading, only without checksums
 	key     *redoKey
