@@ -22,6 +22,9 @@ func (o *operation) findCrashed(ctx context.Context) error {
 		return err
 	}
 	for _, c := range all {
+		if c.State != run.Crashed {
+			continue
+		}
 		text := fmt.Sprintf("An earlier %s (%s) crashed in phase %s.", c.Operation, c.ID, phaseOf(c))
 		if c.Destructive {
 			text += fmt.Sprintf(" Operation aborted - data might be corrupted. Target: %s.", c.Target)
@@ -71,7 +74,7 @@ func (o *operation) withEarlier(plan run.Plan) run.Plan {
 	return plan
 }
 
-// tidy does what crashed backups could not: it ends a session of the lock plugin that is
+// tidy does what earlier backups could not: it ends a session of the lock plugin that is
 // still there, and deletes objects that belong to no backup. Only ids that this host's
 // history has are touched, as others may be writing to the same storage.
 func (o *operation) tidy(ctx context.Context, storage plug.Storage, srv *server.Server) error {
@@ -87,7 +90,7 @@ func (o *operation) tidy(ctx context.Context, storage plug.Storage, srv *server.
 		if err := o.unlock(ctx, srv, c); err != nil {
 			return err
 		}
-		removed, whole, err := r.Discard(ctx, c.ID)
+		removed, whole, err := r.Discard(ctx, c.ID, c.State == run.Crashed)
 		switch {
 		case err != nil:
 			return fmt.Errorf("remove what backup %s left: %w", c.ID, err)

@@ -124,12 +124,6 @@ func (s *sofar) ended() bool {
 	return s.over || s.heard.end != nil
 }
 
-// interrupted reports whether an interruption is all that went wrong.
-func (s *sofar) interrupted() bool {
-	h := s.read()
-	return len(h.errors) == 1 && h.errors[0].InterruptedBy != ""
-}
-
 // answer is what the end that was told says.
 func (h heard) answer() error {
 	if h.end.Code == 0 {

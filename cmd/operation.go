@@ -141,7 +141,7 @@ func (o *operation) failed(why error) run.Plan {
 	if o.store == nil {
 		// Nobody has heard of this operation yet: an interruption is all there is to say.
 		plan.Aborted = func() string {
-			if o.sofar.interrupted() {
+			if o.signals.why() != nil {
 				return ""
 			}
 			return "Operation aborted"
@@ -246,7 +246,7 @@ func (o *operation) begin(ctx context.Context, plan run.Plan) {
 		o.row.Plugins = o.plugins.names
 		o.facts = append(o.facts, "plugins="+strings.Join(o.plugins.names, "+"))
 	}
-	o.tell.starts(" (" + strings.Join(o.facts, ", ") + ")")
+	o.tell.starts(" ("+strings.Join(o.facts, ", ")+")", o.startFacts(plan.ID))
 	o.row.ID, o.current = plan.ID, plan
 	defer close(o.begun)
 	o.keepers = []run.Reader{&once{to: o.tell}}
@@ -258,6 +258,15 @@ func (o *operation) begin(ctx context.Context, plan run.Plan) {
 		o.log.Error("the history does not know this operation", "error", err)
 	}
 	_ = syncpoint.At(ctx, syncpoint.OperationBegun)
+}
+
+// startFacts are what scripts learn at the start.
+func (o *operation) startFacts(id string) startFacts {
+	f := startFacts{ServerUUID: o.row.ServerUUID, ServerVersion: o.row.ServerVersion, Target: o.row.Target, Plugins: o.row.Plugins}
+	if o.row.BackupID != id {
+		f.Backup = o.row.BackupID
+	}
+	return f
 }
 
 func (o *operation) readers() []run.Reader {

@@ -53,6 +53,8 @@ type Result struct {
 	BinlogPosition uint64  `json:"binlog_position"`
 	GTIDExecuted   string  `json:"gtid_executed"`
 	LSN            uint64  `json:"lsn"`
+
+	VPTime time.Time `json:"vp_time"` // validity point: the moment whose data it holds
 }
 
 // engine is the state that the phases of one backup share.
@@ -194,11 +196,11 @@ func (e *engine) whatIsLeft() run.Left {
 	case names == nil && !e.stores.Load():
 		return run.Left{Text: "Nothing was stored. To try again: remora backup"}
 	case names == nil:
-		return run.Left{Text: "Objects of the unfinished backup may be left in the storage; the next backup removes them. They are not part of any backup. To try again: remora backup"}
+		return run.Left{Names: []string{"backups/" + e.id + "/"}, Text: "Objects of the unfinished backup may be left in the storage; the next backup removes them. They are not part of any backup. To try again: remora backup"}
 	case len(*names) == 0:
 		return run.Left{Text: "Nothing of the unfinished backup is left in the storage. To try again: remora backup"}
 	}
-	return run.Left{Names: *names, Text: fmt.Sprintf("%d objects of the unfinished backup are left in the storage, the first is %s; they are not part of any backup, and the next one removes them: remora backup",
+	return run.Left{Names: *names, Text: fmt.Sprintf("%d objects of the unfinished backup are left in the storage, the first is %s; the next backup removes them: remora backup",
 		len(*names), (*names)[0])}
 }
 
@@ -207,6 +209,7 @@ func (e *engine) result() any {
 	return Result{
 		LockMS: m.Lock.Held, LockWaitMS: m.Lock.Waited, Bytes: m.Totals.Plain, StoredBytes: m.Totals.Stored,
 		BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position, GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End,
+		VPTime: m.VPTime,
 	}
 }
 

@@ -8,16 +8,22 @@ import (
 	"github.com/remora-backup/remora/core/plug"
 )
 
-// Discard deletes what a backup that died before its manifest left in the storage, and
-// returns how many objects those were. One that has a manifest is whole and stays. The id
-// must be that of a backup nobody writes any more: the storage cannot tell.
-func (r *Repo) Discard(ctx context.Context, id string) (removed int, whole bool, err error) {
+// Discard deletes what a backup that did not come to its end left in the storage, and
+// returns how many objects those were. With keepWhole one that has a manifest stays: all of
+// it was there when that was put. The id must be that of a backup nobody writes any more:
+// the storage cannot tell.
+func (r *Repo) Discard(ctx context.Context, id string, keepWhole bool) (removed int, whole bool, err error) {
 	if !ValidID(id) {
 		return 0, false, fmt.Errorf("discard backup %.40q: not an id", id)
 	}
 	switch _, err := r.storage.Stat(ctx, manifestName(id)); {
-	case err == nil:
+	case err == nil && keepWhole:
 		return 0, true, nil
+	case err == nil: // first, so that it is no backup from then on
+		if err := r.storage.Delete(ctx, manifestName(id)); err != nil {
+			return 0, false, failed(ctx, "delete", manifestName(id), err)
+		}
+		removed = 1
 	case !errors.Is(err, plug.ErrNotExist):
 		return 0, false, failed(ctx, "stat", manifestName(id), err)
 	}
@@ -30,8 +36,8 @@ func (r *Repo) Discard(ctx context.Context, id string) (removed int, whole bool,
 	}
 	for i, name := range names {
 		if err := r.storage.Delete(ctx, name); err != nil {
-			return i, false, failed(ctx, "delete", name, err)
+			return removed + i, false, failed(ctx, "delete", name, err)
 		}
 	}
-	return len(names), false, nil
+	return removed + len(names), false, nil
 }

@@ -298,22 +298,19 @@ func TestDiscard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, whole, err := r.Discard(t.Context(), man.ID); n != 0 || !whole || err != nil {
+	if n, whole, err := r.Discard(t.Context(), man.ID, true); n != 0 || !whole || err != nil {
 		t.Errorf("of a whole backup: got %d, %v, %v; want that it stays", n, whole, err)
 	}
 	if err := verify(t.Context(), m, man.ID); err != nil {
 		t.Errorf("after that: %v", err)
 	}
-	if err := m.Delete(t.Context(), manifestName(man.ID)); err != nil {
-		t.Fatal(err)
-	}
-	if n, whole, err := r.Discard(t.Context(), man.ID); n == 0 || whole || err != nil {
+	if n, whole, err := r.Discard(t.Context(), man.ID, false); n == 0 || whole || err != nil {
 		t.Errorf("of the remains: got %d, %v, %v; want them removed", n, whole, err)
 	}
 	if all, err := r.ids(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("left are %v, %v", all, err)
 	}
-	if _, _, err := r.Discard(t.Context(), "../x"); err == nil {
+	if _, _, err := r.Discard(t.Context(), "../x", true); err == nil {
 		t.Error("of something that is no id: got no error")
 	}
 }

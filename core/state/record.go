@@ -145,11 +145,12 @@ func (s *Store) MarkCrashed(ctx context.Context) ([]Operation, error) {
 	return crashed, nil
 }
 
-// Untidied returns the crashed operations whose remains nobody has seen to yet, oldest first.
+// Untidied returns the operations whose remains nobody has seen to yet, oldest first: those
+// that crashed, and backups that could not remove what they had stored.
 func (s *Store) Untidied(ctx context.Context) ([]Operation, error) {
 	var all []Operation
 	err := s.transact(ctx, func(tx *sql.Tx) (err error) {
-		all, err = query(ctx, tx, "WHERE state = ? AND NOT tidied ORDER BY started, rowid", run.Crashed)
+		all, err = query(ctx, tx, "WHERE (state = ? OR operation = 'backup' AND leftovers IS NOT NULL) AND NOT tidied ORDER BY started, rowid", run.Crashed)
 		return err
 	})
 	if err != nil {

@@ -66,7 +66,9 @@ func trigger(p syncpoint.Point) syncpoint.Point {
 	switch p {
 	case syncpoint.CleanupRelease:
 		return syncpoint.LockSyncPoint
-	case syncpoint.CleanupRedo, syncpoint.CleanupConsumer, syncpoint.CleanupAbort, syncpoint.CleanupManifest, syncpoint.CleanupDelete:
+	case syncpoint.CleanupRedo, syncpoint.CleanupConsumer: // met in the course of a whole backup too, later
+		return syncpoint.CopyDone
+	case syncpoint.CleanupAbort, syncpoint.CleanupManifest, syncpoint.CleanupDelete:
 		return syncpoint.TailDone
 	case syncpoint.CleanupKept, syncpoint.CleanupJournal:
 		return syncpoint.FetchDone
@@ -164,6 +166,11 @@ func core() (runs []one) {
 					break
 				}
 			}
+		}
+	}
+	for _, p := range []syncpoint.Point{syncpoint.LockHeld, syncpoint.LockTables, syncpoint.LockChecked} { // for the time to unlock
+		if o := (one{"backup", p, killHost, 0}); !slices.Contains(runs, o) {
+			runs = append(runs, o)
 		}
 	}
 	return runs

@@ -261,7 +261,7 @@ func (c *check) history() {
 		return
 	}
 	if row.State != end.State || row.Code != end.Code || !slices.Equal(row.Errors, end.Errors) || row.InterruptedBy != end.InterruptedBy ||
-		row.Destructive != end.Destructive || row.Ended.IsZero() {
+		row.Destructive != end.Destructive && end.Code != 0 || row.Ended.IsZero() {
 		c.t.Errorf("the row is %+v, the end %+v", row, *end)
 	}
 	out, err := remora(c.home, "show", row.ID, "--json")
@@ -316,20 +316,19 @@ func (c *check) next(ctx context.Context) {
 	}
 	before := c.listed()
 	whole := c.answer.code == 0 || c.o.fault == killHost && trigger(c.o.point) == "" && c.o.at() >= place("backup", syncpoint.StoreManifestPut)
-	if (len(before) == 1) != whole {
+	// With the storage's plugin gone the manifest that was put cannot be taken back.
+	if stuck := c.o.fault == killStore && c.o.point == syncpoint.StoreManifestPut; (len(before) == 1) != whole && !stuck {
 		c.t.Errorf("%d backups are listed, want one: %v", len(before), whole)
 	}
-	if end := c.answer.end(); end != nil && !whole && c.o.fault != failTidy && c.o.fault != killStore && len(end.Leftovers) == 0 {
+	if end := c.answer.end(); end != nil && !whole && len(end.Leftovers) == 0 {
 		c.stored(nil)
 	}
 	c.again(ctx, "backup")
 	now := c.listed()
-	if len(now) != len(before)+1 {
-		c.t.Errorf("%d backups are listed after the next, before it were %d", len(now), len(before))
+	if want := 1 + count(whole); len(now) != want {
+		c.t.Errorf("%d backups are listed after the next, want %d", len(now), want)
 	}
-	if c.o.fault == killHost {
-		c.stored(now)
-	}
+	c.stored(now)
 	if *every > 0 && c.o.number%*every == 0 {
 		c.exact(ctx)
 	}
@@ -391,6 +390,13 @@ func (c *check) nextRestore(ctx context.Context) {
 	if *every > 0 && c.o.number%*every == 0 {
 		c.starts(ctx, target)
 	}
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func exists(path string) bool {
