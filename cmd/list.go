@@ -26,6 +26,7 @@ type listed struct {
 	BinlogPosition uint64    `json:"binlog_position,omitempty"`
 	GTIDExecuted   string    `json:"gtid_executed,omitempty"`
 	LSN            uint64    `json:"lsn,omitempty"`
+	VPTime         time.Time `json:"vp_time,omitzero"` // the moment whose data it holds
 	Bases          []string  `json:"bases,omitempty"`
 	Error          string    `json:"error,omitempty"`
 }
@@ -35,7 +36,7 @@ func listedOf(s repo.Summary) listed {
 	l := listed{
 		ID: s.ID, State: "complete", Started: m.Started, Finished: m.Finished, ServerUUID: m.Server.UUID, ServerVersion: m.Server.Version,
 		Bytes: m.Totals.Plain, StoredBytes: s.Size, LockMS: m.Lock.Held, BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position,
-		GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End, Bases: m.Bases,
+		GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End, VPTime: m.VPTime, Bases: m.Bases,
 	}
 	if s.Err != nil {
 		l.State, l.Error = "damaged", s.Err.Error()

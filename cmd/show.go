@@ -109,6 +109,9 @@ func printShown(w io.Writer, s shown) {
 
 func printManifest(row func(string, string, ...any), m repo.Manifest) {
 	row("taken", "%s to %s (%s)", stamp(m.Started), stamp(m.Finished), took(m.Finished.Sub(m.Started)))
+	if !m.VPTime.IsZero() {
+		row("data of", "%s", stamp(m.VPTime))
+	}
 	row("server", "%s %s", m.Server.Version, m.Server.UUID)
 	row("databases", "%s (%d)", strings.Join(m.Databases, ", "), len(m.Databases))
 	row("data", "%s in %d files", size(m.Totals.Plain), m.Totals.Files)

@@ -106,7 +106,7 @@ func (e *engine) position(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.sync = at
+	e.sync, e.manifest.VPTime = at, time.Now()
 	e.redo.stopAt(lsn(at.LSN))
 	if at.BinlogFile != "" {
 		if e.binlog, err = openBinlog(e.facts.LogBinBasename, at.BinlogFile, at.BinlogPosition); err != nil {

@@ -16,6 +16,7 @@ type Manifest struct {
 
 	Started     time.Time   `json:"started"`
 	Finished    time.Time   `json:"finished"`
+	VPTime      time.Time   `json:"vp_time,omitzero"` // validity point: the moment whose data it holds, by our clock
 	Compression Compression `json:"compression"`
 	Bases       []string    `json:"bases,omitempty"` // backups whose packs the index refers to
 

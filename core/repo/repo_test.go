@@ -116,7 +116,7 @@ func backup(ctx context.Context, m *memory, src source, opt Options, extent int)
 		return Manifest{}, b, err
 	}
 	man, err := b.Seal(ctx, Manifest{
-		Remora: "1.0", Started: time.Now(), Server: Server{UUID: "u", Version: "9.7.4", PageSize: 16384},
+		Remora: "1.0", Started: time.Now(), VPTime: time.Now(), Server: Server{UUID: "u", Version: "9.7.4", PageSize: 16384},
 		LSN: LSN{1, 2, 3}, Binlog: Binlog{"binlog.000001", 157}, GTIDExecuted: "u:1-5", Lock: Lock{Held: 12.3},
 		Channels: []Channel{{Name: "", RelayLogPos: 4}}, Phases: []Phase{{Name: "preflight", Started: time.Now(), Seconds: 0.25}},
 		Databases: []string{"a<b", "ü"}, Notes: []string{"n"},

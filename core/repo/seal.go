@@ -163,7 +163,7 @@ func (b *Backup) putManifest(ctx context.Context, m *Manifest) error {
 	if m.Finished.IsZero() {
 		m.Finished = time.Now()
 	}
-	m.Started, m.Finished = utc(m.Started), utc(m.Finished)
+	m.Started, m.Finished, m.VPTime = utc(m.Started), utc(m.Finished), utc(m.VPTime)
 	raw, err := encodeSealed(m)
 	if err != nil {
 		return fmt.Errorf("encode manifest of backup %s: %w", b.id, err)

@@ -64,6 +64,8 @@ type Result struct {
 	GTIDExecuted   string  `json:"gtid_executed"`
 	LSN            uint64  `json:"lsn"`
 	Target         string  `json:"target"`
+
+	VPTime time.Time `json:"vp_time,omitzero"` // validity point: the moment whose data it holds
 }
 
 // restore is one run of the plan. Phases run one after the other and hand on to the next
@@ -135,6 +137,7 @@ func (r *restore) result() any {
 		Backup: m.ID, LockMS: m.Lock.Held, Bytes: m.Totals.Plain,
 		BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position, GTIDExecuted: m.GTIDExecuted,
 		LSN: m.LSN.End, Target: r.place.path,
+		VPTime: m.VPTime,
 	}
 }
 
