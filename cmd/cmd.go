@@ -68,6 +68,10 @@ func (r *reported) Unwrap() error { return r.error }
 
 func printError(w io.Writer, text, hint string) {
 	fmt.Fprintf(w, "error: %s\n", text)
+	printHint(w, hint)
+}
+
+func printHint(w io.Writer, hint string) {
 	if hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
 	}

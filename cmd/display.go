@@ -13,8 +13,8 @@ import (
 // display tells a person, or a script, what happens in a run.
 type display interface {
 	run.Reader
-	// starts adds facts that the start line shows.
-	starts(facts string)
+	// starts adds facts that the start line shows, and the same as data.
+	starts(line string, facts startFacts)
 	// interrupted answers a Ctrl-C at once.
 	interrupted(*run.Interrupted)
 	// log is where log lines go while the display is in use.
@@ -25,9 +25,9 @@ type display interface {
 
 func (a *app) display(asJSON bool, meter *run.Meter) display {
 	if asJSON {
-		return &jsonLines{a.env}
+		return &jsonLines{env: a.env}
 	}
-	h := &human{out: a.env.Stdout, err: a.env.Stderr, logs: a.env.Stderr}
+	h := &human{out: a.env.Stdout, err: a.env.Stderr, logs: a.env.Stderr, onOne: a.env.Terminal && a.env.LogTerminal}
 	if a.env.Terminal {
 		h.bar = newBar(a.env.Stdout, meter)
 		h.out = h.bar
@@ -39,9 +39,24 @@ func (a *app) display(asJSON bool, meter *run.Meter) display {
 }
 
 // jsonLines prints each event as a JSON object on a line of its own, the end last.
-type jsonLines struct{ env Env }
+type jsonLines struct {
+	env   Env
+	facts startFacts
+}
+
+// startFacts stand in the start event beside its own fields.
+type startFacts struct {
+	ServerUUID    string   `json:"server_uuid,omitempty"`
+	ServerVersion string   `json:"server_version,omitempty"`
+	Backup        string   `json:"backup,omitempty"` // that is read
+	Target        string   `json:"target,omitempty"`
+	Plugins       []string `json:"plugins,omitempty"`
+}
 
 func (j *jsonLines) Event(_ context.Context, e run.Event) {
+	if e.Kind == run.KindStart {
+		e.Result = j.facts
+	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		e.Result = nil // the end must be told whatever its result is
@@ -53,23 +68,24 @@ func (j *jsonLines) Event(_ context.Context, e run.Event) {
 	_, _ = j.env.Stdout.Write(append(text, '\n'))
 }
 
-func (j *jsonLines) starts(string)                {}
-func (j *jsonLines) interrupted(*run.Interrupted) {}
-func (j *jsonLines) log() io.Writer               { return j.env.Stderr }
-func (j *jsonLines) close()                       {}
+func (j *jsonLines) starts(_ string, facts startFacts) { j.facts = facts }
+func (j *jsonLines) interrupted(*run.Interrupted)      {}
+func (j *jsonLines) log() io.Writer                    { return j.env.Stderr }
+func (j *jsonLines) close()                            {}
 
 // human prints lines; a progress bar below them if there is a terminal, else one line
 // every ten percent.
 type human struct {
 	out, err, logs io.Writer
 	bar            *bar // nil without a terminal
+	onOne          bool // terminal are out and err: what out says, err need not
 
 	facts     string
 	databases bool // told
 	tenth     int  // the last one told in this phase
 }
 
-func (h *human) starts(facts string) { h.facts = facts }
+func (h *human) starts(line string, _ startFacts) { h.facts = line }
 
 func (h *human) Event(_ context.Context, e run.Event) {
 	if !h.databases && len(e.Databases) > 0 {
@@ -99,9 +115,12 @@ func (h *human) Event(_ context.Context, e run.Event) {
 		if h.bar != nil {
 			h.bar.stop()
 		}
-		if e.Error != "" {
+		switch {
+		case e.Error != "" && h.onOne:
+			printHint(h.err, e.Hint)
+		case e.Error != "":
 			printError(h.err, printable(e.Error), e.Hint)
-		} else {
+		default:
 			h.print(line{note, l.operation, summary(e)})
 		}
 	}
