@@ -47,7 +47,9 @@ func classify(err error) error {
 
 func classifyNumber(number uint16, err error) error {
 	switch number {
-	case errAccessDenied, 1044, 1130, 1698, 1862, 3118, 3955: // no such account, host, plugin, expired, locked
+	case errAccessDenied, 1698: // no such account, or another password
+		return code.Hint(code.Privilege, "check [mysql] user and password_file, and that the account exists for this host", "%w", err)
+	case 1044, 1130, 1862, 3118, 3955: // database, host, expired, locked
 		return code.New(code.Privilege, "%w", err)
 	case 1142, 1143, 1227, 1370: // on a table, a column, globally, a routine
 		return code.New(code.Privilege, "%w", notAllowed{err})
