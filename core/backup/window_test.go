@@ -1,0 +1,68 @@
+package backup_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// TestManyTables alters 1,000 tables while a backup with few file descriptors copies them,
+// and lets a large index be under way when the lock is asked for. The time under the lock is
+// logged; that the index is not copied under it is checked.
+func TestManyTables(t *testing.T) {
+	l := newLab(t, mysqldtest.Args("--innodb-buffer-pool-size=256M", "--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0", "--innodb-redo-log-capacity=512M"))
+	l.numbers()
+	l.source.Exec("CREATE DATABASE many")
+	l.source.Exec(flat(table("many.big", 20000, ""), []string{"INSERT INTO many.big (a, v) SELECT a, v FROM many.big", "INSERT INTO many.big (a, v) SELECT a, v FROM many.big"})...)
+	// each makes one statement for each of the thousand tables, on four connections.
+	each := func(statement string) {
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				for i := w; i < 1000; i += 4 {
+					if err := l.source.Server.Exec(context.WithoutCancel(t.Context()), strings.ReplaceAll(statement, "{t}", fmt.Sprintf("many.t%d", i))); err != nil {
+						t.Errorf("table %d: %v", i, err)
+						return
+					}
+				}
+			})
+		}
+		writers.Wait()
+	}
+	each("CREATE TABLE {t} (id INT PRIMARY KEY, a INT)")
+	l.hold(syncpoint.CopyDone, 1, func() { each("ALTER TABLE {t} ADD INDEX (a)") })
+	index := make(chan error, 1)
+	l.hold(syncpoint.LockBefore, 1, func() {
+		go func() { index <- l.source.Server.Exec(t.Context(), "ALTER TABLE many.big ADD INDEX (v), ALGORITHM=INPLACE") }()
+		for l.source.QueryString("SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_TYPE = 'BACKUP LOCK' AND LOCK_TYPE = 'INTENTION_EXCLUSIVE'") == "0" {
+			continue
+		}
+	})
+	was := limitFiles(t, 256)
+	res, events, err := l.backup()
+	unlimitFiles(t, was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-index; err != nil {
+		t.Fatal(err)
+	}
+	givenBack := false
+	for _, e := range events {
+		if e.Kind == run.KindNote || e.Kind == run.KindWarning {
+			t.Log(e.Phase, e.Message)
+			givenBack = givenBack || strings.Contains(e.Message, "giving the lock back")
+		}
+	}
+	if !givenBack {
+		t.Errorf("the lock was not given back although an index ended just before it was granted")
+	}
+	t.Logf("locked for %.1f ms, waited %.1f ms", res.LockMS, res.LockWaitMS)
+	l.same(l.restore(), res)
+}
