@@ -33,6 +33,7 @@ type source struct {
 	undoDir      string // innodb_undo_directory, relative; "" is the directory itself
 	lowerCase    int    // lower_case_table_names
 	binlog       xtrabackup.Position
+	databases    []string // of an export
 	markers      int
 }
 
@@ -71,6 +72,9 @@ func (w *work) read(ctx context.Context, t *run.Task) error {
 	if w.already {
 		t.Note("%s is prepared already, says %s: nothing is done", w.path, xtrabackup.CheckpointsName)
 		return nil
+	}
+	if len(w.source.databases) > 0 {
+		t.Databases(w.source.databases)
 	}
 	have := func(name string) bool { return list.files[name] || list.files[name+string(xtrabackup.New)] }
 	if err := w.checkSystemFiles(have); err != nil {
@@ -161,6 +165,7 @@ func (w *work) readExport(list found) error {
 	if s.server, err = version.Parse(m.Server.Version, m.Server.VersionComment); err != nil {
 		return code.New(code.Integrity, "read the backup's server version: %w", err)
 	}
+	s.databases = m.Databases
 	s.lowerCase = m.Server.LowerCaseTableNames
 	s.binlog = xtrabackup.Position{File: m.Binlog.File, Offset: m.Binlog.Position, GTIDs: m.GTIDExecuted}
 	if s.dataFilePath, err = systemFiles(m.Server.DataFilePath, m.Server.DataHomeDir, list.files); err != nil {
