@@ -94,6 +94,7 @@ func (h *held) Lost() <-chan struct{} { return h.lost }
 // watch waits for the loss, of which the end of the plugin is one.
 func (h *held) watch(ctx context.Context) {
 	ctx, h.unwatch = context.WithCancel(context.WithoutCancel(ctx))
+	go h.beat(ctx)
 	go func() {
 		defer close(h.watching)
 		defer h.unwatch()
@@ -115,6 +116,27 @@ func (h *held) watch(ctx context.Context) {
 		}
 		h.lose(reason)
 	}()
+}
+
+// heartbeat is how often a plugin hears that its host still wants the lock; one that hears
+// nothing for long gives it back.
+const heartbeat = 2 * time.Second
+
+// beat asks for the lock until nobody watches it any more. What it is told the watch is told
+// too, so the answers do not matter.
+func (h *held) beat(ctx context.Context) {
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		once, cancel := context.WithTimeout(ctx, tidyWait)
+		_, _ = h.l.c.Check(once, &pb.CheckRequest{LockId: h.id})
+		cancel()
+	}
 }
 
 // lose is called with mu held.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,6 +16,11 @@ import (
 	"github.com/remora-backup/remora/plugins/internal/wire"
 	pb "github.com/remora-backup/remora/plugins/proto/v1"
 )
+
+// silence is how long a lock is kept for a host that lives but asks for nothing: one that is
+// stopped, or hangs, must not keep a server locked. A host that holds a lock checks it more
+// often than that.
+const silence = 10 * time.Second
 
 // releaseWait bounds a release that nobody waits for.
 const releaseWait = 5 * time.Second
@@ -40,6 +47,34 @@ type lock struct {
 	ready    chan struct{}      // closed when held is set, or never will be
 	held     plug.Held
 	released chan struct{}
+	heard    atomic.Int64 // when the host last asked for it; nanoseconds since the plugin began
+}
+
+// begun is what heard counts from, so that a clock that is set changes nothing.
+var begun = time.Now()
+
+func (k *lock) hear() { k.heard.Store(int64(time.Since(begun))) }
+
+// guard gives the lock back if the host falls silent.
+func (s *lockServer) guard(id string, k *lock) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-k.released:
+			return
+		case <-k.held.Lost():
+			return
+		case <-tick.C:
+		}
+		if quiet := time.Since(begun) - time.Duration(k.heard.Load()); quiet > silence {
+			slog.Warn("giving the lock back: the host has been silent", "for", quiet)
+			ctx, cancel := context.WithTimeout(context.Background(), releaseWait)
+			defer cancel()
+			_, _ = s.release(ctx, id) // the host will find it gone
+			return
+		}
+	}
 }
 
 func (s *lockServer) name() string            { return wire.Lock }
@@ -107,7 +142,9 @@ func (s *lockServer) Acquire(ctx context.Context, r *pb.AcquireRequest) (*pb.Acq
 		return refusal(err)
 	}
 	k.held = held
+	k.hear()
 	close(k.ready)
+	go s.guard(r.LockId, k)
 	return &pb.AcquireResponse{Result: &pb.AcquireResponse_Granted{Granted: &pb.Granted{
 		Owner:    held.Owner(),
 		WaitedUs: held.Waited().Microseconds(),
@@ -153,6 +190,7 @@ func (s *lockServer) find(ctx context.Context, id string) (*lock, error) {
 	if !ok || k.held == nil {
 		return nil, fmt.Errorf("lock %q: %w", id, plug.ErrNotExist)
 	}
+	k.hear()
 	return k, nil
 }
 
