@@ -36,6 +36,7 @@ func (d *decoder) check(s *Settings) error {
 		{keys{"state", "dir"}, s.State.Dir == "", "", "[state] dir is empty"},
 		absolute("state", "dir", s.State.Dir),
 		oneOf("backup", "compression", s.Backup.Compression, "zstd", "none"),
+		oneOf("hooks", "on_error", s.Hooks.OnError, "fail", "ignore"),
 		oneOf("log", "level", s.Log.Level, "trace", "debug", "info", "warn", "error", "off"),
 		oneOf("log", "format", s.Log.Format, "text", "json"),
 	}

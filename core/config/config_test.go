@@ -41,6 +41,7 @@ plugin = "log"
 [hooks]
 scripts = ["/etc/remora/alert.lua"]
 timeout = "2s"
+on_error = "ignore"
 
 [backup]
 compression = "none"
@@ -69,6 +70,7 @@ func TestParseReadsEverySetting(t *testing.T) {
 		{"notify config", string(s.Notify[0].Config), `{"url":"http://a"}`},
 		{"second notify config", string(s.Notify[1].Config), "{}"},
 		{"hooks timeout", s.Hooks.Timeout, 2 * time.Second},
+		{"hooks on_error", s.Hooks.OnError, "ignore"},
 		{"compression", s.Backup.Compression, "none"},
 		{"parallel", s.Backup.Parallel, 3},
 		{"lock wait", s.Backup.LockWaitTimeout, time.Minute},
@@ -113,6 +115,7 @@ func TestParseNamesThePlaceOfAnError(t *testing.T) {
 		{"mtls", "[storage]\nplugin = \"fs\"\nmtls = \"no\"", `f.toml:3: [storage] mtls: want one of auto, off, have "no"`, ""},
 		{"tls", "[mysql]\ntls = \"true\"" + storage, `f.toml:2: [mysql] tls: want one of off, skip-verify, verify, have "true"`, ""},
 		{"compression", "[backup]\ncompression = \"gzip\"" + storage, `f.toml:2: [backup] compression: want one of zstd, none, have "gzip"`, ""},
+		{"on_error", "[hooks]\non_error = \"warn\"" + storage, `f.toml:2: [hooks] on_error: want one of fail, ignore, have "warn"`, ""},
 		{"log level", "[log]\nlevel = \"loud\"" + storage, `f.toml:2: [log] level: want one of trace, debug, info, warn, error, off, have "loud"`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

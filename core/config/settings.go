@@ -60,8 +60,9 @@ type Plugin struct {
 // Hooks names the Lua scripts, in the order in which they are called.
 type Hooks struct {
 	Scripts []string        `toml:"scripts"`
-	Timeout time.Duration   `toml:"timeout"` // of one call
-	Config  json.RawMessage `toml:"config"`  // what scripts see as their settings
+	Timeout time.Duration   `toml:"timeout"`  // of one call
+	OnError string          `toml:"on_error"` // of before_phase: "fail" (the phase is vetoed) or "ignore"
+	Config  json.RawMessage `toml:"config"`   // what scripts see as their settings
 }
 
 // Backup tunes the engine.
@@ -83,7 +84,7 @@ func defaults() Settings {
 		State:   State{Dir: "/var/lib/remora"},
 		Storage: plugin(""),
 		Lock:    plugin("mysql"),
-		Hooks:   Hooks{Timeout: 5 * time.Second, Config: json.RawMessage("{}")},
+		Hooks:   Hooks{Timeout: 5 * time.Second, OnError: "fail", Config: json.RawMessage("{}")},
 		Backup:  Backup{Compression: "zstd", LockWaitTimeout: 30 * time.Second},
 		Log:     Log{Level: "info", Format: "text"},
 	}
