@@ -121,7 +121,7 @@ func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) err
 	}
 	o.begin(ctx, o.withEarlier(plan))
 	plan = o.current
-	opts := run.Options{Readers: o.readers(), Gate: gate, Meter: o.meter, Hurry: hurry}
+	opts := run.Options{Readers: o.readers(), Gate: gate, Meter: o.meter, Hurry: hurry, DrainWithin: o.patience()}
 	if o.store != nil {
 		opts.Journal = o.store.Journal
 	}
@@ -175,7 +175,7 @@ func (o *operation) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	o.hooks, err = hooks.Open(ctx, hooks.Config{
-		Scripts: s.Hooks.Scripts, Timeout: s.Hooks.Timeout, Config: s.Hooks.Config,
+		Scripts: s.Hooks.Scripts, Timeout: s.Hooks.Timeout, Config: s.Hooks.Config, IgnoreErrors: s.Hooks.OnError == "ignore",
 		Self: []string{o.app.env.Self, hookHost}, Notify: o.notify, Log: o.log.Named("hooks"),
 	})
 	if err != nil {
@@ -258,6 +258,15 @@ func (o *operation) begin(ctx context.Context, plan run.Plan) {
 		o.log.Error("the history does not know this operation", "error", err)
 	}
 	_ = syncpoint.At(ctx, syncpoint.OperationBegun)
+}
+
+// patience is how long readers may take after the end. Scripts may be behind by many
+// events, each with calls that last up to the timeout.
+func (o *operation) patience() time.Duration {
+	if len(o.settings.Hooks.Scripts) == 0 {
+		return 0
+	}
+	return time.Minute + 10*o.settings.Hooks.Timeout*time.Duration(len(o.settings.Hooks.Scripts))
 }
 
 // startFacts are what scripts learn at the start.

@@ -25,6 +25,7 @@ func (h *Hooks) Event(ctx context.Context, e run.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seen = e.Seq
+	h.ended = e.Kind == run.KindEnd && len(h.held) == 0
 	close(h.moved)
 	h.moved = make(chan struct{})
 }

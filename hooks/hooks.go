@@ -49,6 +49,7 @@ type Hooks struct {
 	quiet   bool  // the server may be locked
 	quietAt int64 // since this Seq
 	held    []told
+	ended   bool // the end of the run was dealt with
 }
 
 // told is one call that an event makes due.
@@ -147,6 +148,11 @@ func (h *Hooks) startLocked(ctx context.Context) error {
 
 // Close ends the child process and waits for it, at most until ctx ends.
 func (h *Hooks) Close(ctx context.Context) {
+	h.mu.Lock()
+	if h.run != "" && !h.ended && len(h.scripts) > 0 {
+		h.cfg.Log.Warn("hook scripts took too long: the last events were not told to them")
+	}
+	h.mu.Unlock()
 	h.calls.Lock()
 	defer h.calls.Unlock()
 	if h.child != nil {

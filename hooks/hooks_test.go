@@ -304,6 +304,25 @@ func TestScriptErrorsC24(t *testing.T) {
 	}
 }
 
+func TestLostEventsAreSaid(t *testing.T) {
+	const lost = "the last events were not told"
+	end := run.Event{Seq: 3, Kind: run.KindEnd, Operation: "backup", ID: "1", State: run.Complete}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		want bool
+	}{"in time": {t.Context(), false}, "too late": {stopped, true}} {
+		h, j := with(t, hooks.Config{}, "function on_end(e) end")
+		h.Event(t.Context(), start("1"))
+		h.Event(c.ctx, end)
+		h.Close(t.Context())
+		if got := strings.Contains(strings.Join(j.lines(), "\n"), lost); got != c.want {
+			t.Errorf("%s: said that events were lost: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestWrongReturnC24(t *testing.T) {
 	for body, want := range map[string]string{
 		`return 0`:           "s.lua:1: before_phase returned a number",
