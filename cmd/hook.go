@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -13,11 +15,17 @@ const hookHost = "hook-host"
 
 func (a *app) hook() *cobra.Command {
 	c := &cobra.Command{Use: "hook", Short: "Try Lua hooks"}
-	c.AddCommand(&cobra.Command{
+	c.AddCommand(a.configured(&cobra.Command{
 		Use:   "check FILE...",
 		Short: "Run scripts against recorded runs and show what they would do",
-		Args:  cobra.MinimumNArgs(1),
+		Long: "Check runs scripts against recorded runs and shows what they would do; nothing is sent. They see\n" +
+			"[hooks.config] and get [hooks] timeout of the configuration, if there is one.",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, files []string) error {
+			s, err := a.settings()
+			if err != nil && (a.config != "" || !errors.Is(err, fs.ErrNotExist)) {
+				return err
+			}
 			for i, f := range files {
 				path, err := filepath.Abs(f)
 				if err != nil {
@@ -25,9 +33,11 @@ func (a *app) hook() *cobra.Command {
 				}
 				files[i] = path
 			}
-			return hooks.Check(c.Context(), hooks.Config{Scripts: files, Self: []string{a.env.Self, hookHost}}, a.env.Stdout)
+			return hooks.Check(c.Context(), hooks.Config{
+				Scripts: files, Timeout: s.Hooks.Timeout, Config: s.Hooks.Config, Self: []string{a.env.Self, hookHost},
+			}, a.env.Stdout)
 		},
-	})
+	}))
 	return c
 }
 
