@@ -3,6 +3,7 @@ package keyring
 import (
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
@@ -28,20 +29,37 @@ func RedoKey(file, dataDir string, info redo.Encryption) (*redo.Key, error) {
 		}
 		from = "the configuration in " + dataDir
 	}
-	ring, err := Read(file)
+	key, err := unwrap(file, info)
+	for end := time.Now().Add(settle); retry(err) && time.Now().Before(end); key, err = unwrap(file, info) {
+		time.Sleep(20 * time.Millisecond)
+	}
 	switch {
+	case err == nil:
+		return key, nil
 	case errors.Is(err, fs.ErrPermission):
 		return nil, code.Hint(code.Privilege, "let the user that remora runs as read the file of [mysql] keyring_file", doing+" with the keyring of %s: %w", from, err)
-	case err != nil:
-		return nil, code.Hint(code.Usage, hint, doing+" with the keyring of %s: %w", from, err)
+	case errors.Is(err, ErrNoKey), errors.Is(err, redo.ErrKey):
+		return nil, code.Hint(code.Integrity, hint, doing+" with the keyring of %s, %s: %w", from, file, err)
+	}
+	return nil, code.Hint(code.Usage, hint, doing+" with the keyring of %s: %w", from, err)
+}
+
+// settle bounds the wait for a keyring that is being written: a server that adds a key
+// empties the file first, and writes it anew.
+const settle = time.Second
+
+func retry(err error) bool {
+	return err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, redo.ErrKey)
+}
+
+func unwrap(file string, info redo.Encryption) (*redo.Key, error) {
+	ring, err := Read(file)
+	if err != nil {
+		return nil, err
 	}
 	master, err := ring.Key(info.KeyName())
 	if err != nil {
-		return nil, code.Hint(code.Integrity, hint, doing+" with the keyring of %s, %s: %w", from, file, err)
+		return nil, err
 	}
-	key, err := info.Unwrap(master)
-	if err != nil {
-		return nil, code.Hint(code.Integrity, hint, doing+" with the keyring of %s, %s: %w", from, file, err)
-	}
-	return key, nil
+	return info.Unwrap(master)
 }
