@@ -208,11 +208,15 @@ func TestEmptyRepository(t *testing.T) {
 		want string
 	}{
 		{"list", "ID  STATE  SERVER  DATA  STORED  TOOK  LOCKED  POSITION\n"},
-		{"list --json", ""}, {"verify", ""}, {"history", ""}, {"history --json", ""},
+		{"list --json", ""}, {"history", ""}, {"history --json", ""},
 	} {
 		if got := h.run(t, strings.Fields(c.args)...); got != 0 || h.out.String() != c.want {
 			t.Errorf("%s: got code %d and %q, want 0 and %q", c.args, got, h.out, c.want)
 		}
+	}
+	// Who verifies every night must hear of a storage that is not mounted.
+	if got := h.run(t, "verify"); got != int(code.Usage) || !strings.Contains(h.err.String(), "there is none") {
+		t.Errorf("verify: got code %d and %q, want 10", got, h.err)
 	}
 }
 
@@ -228,7 +232,7 @@ func TestListShowVerifyABackup(t *testing.T) {
 		{"show " + id, []string{"u-u", "from checkpoint 5 to LSN 99", "locking 500ms"}},
 		{"show latest --json", []string{`"id":"` + id + `"`, `"lock_ms":12.5`}},
 		{"verify", []string{id, "sound"}},
-		{"verify latest --json", []string{`"state":"sound"`}},
+		{"verify latest --json", []string{`"id":"` + id + `"`, `"state":"sound"`}},
 	} {
 		if got := h.run(t, strings.Fields(c.args)...); got != 0 {
 			t.Errorf("%s: got code %d: %s", c.args, got, h.err)
@@ -238,6 +242,15 @@ func TestListShowVerifyABackup(t *testing.T) {
 				t.Errorf("%s: got %q, want %q in it", c.args, h.out, want)
 			}
 		}
+	}
+}
+
+// Only stored bytes are damaged; an id that is not known, or a storage that fails, is not.
+func TestVerifySaysDamagedOfDamageOnly(t *testing.T) {
+	h := newHome(t, "")
+	h.backup(t)
+	if got := h.run(t, "verify", "20200101T000000Z-0000"); got != int(code.Usage) || strings.Contains(h.out.String(), "damaged") {
+		t.Errorf("got code %d, %q, want 10 and no damage", got, h.out)
 	}
 }
 

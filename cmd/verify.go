@@ -7,13 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
 )
 
 // verified is the answer for one backup, as verify --json prints it.
 type verified struct {
 	ID    string `json:"id"`
-	State string `json:"state"` // "sound" or "damaged"
+	State string `json:"state"` // "sound", "damaged" or "not verified"
 	Bytes int64  `json:"stored_bytes"`
 	Error string `json:"error,omitempty"`
 }
@@ -32,7 +33,7 @@ func (a *app) verify() *cobra.Command {
 				}
 				var first error
 				for _, id := range ids {
-					n, err := verifyOne(ctx, r, id)
+					id, n, err := verifyOne(ctx, r, id)
 					if ctx.Err() != nil {
 						return ctx.Err()
 					}
@@ -56,6 +57,9 @@ func named(ctx context.Context, r *repo.Repo, args []string) ([]string, error) {
 		return args, nil
 	}
 	all, err := r.List(ctx)
+	if err == nil && len(all) == 0 {
+		return nil, code.Hint(code.Usage, "is the storage of the configuration the right one, and mounted?", "verify all backups: there is none")
+	}
 	var ids []string
 	for _, s := range all {
 		ids = append(ids, s.ID)
@@ -63,22 +67,24 @@ func named(ctx context.Context, r *repo.Repo, args []string) ([]string, error) {
 	return ids, err
 }
 
-// verifyOne returns the number of bytes stored for the backup.
-func verifyOne(ctx context.Context, r *repo.Repo, id string) (int64, error) {
+// verifyOne returns the id, which may have been Latest, and the number of bytes stored for
+// the backup.
+func verifyOne(ctx context.Context, r *repo.Repo, id string) (string, int64, error) {
 	b, err := r.OpenBackup(ctx, id)
 	if err != nil {
-		return 0, err
+		return id, 0, err
 	}
-	if err := b.Check(ctx); err != nil {
-		return 0, err
-	}
-	return b.Manifest().Totals.Stored, b.Verify(ctx, 2)
+	m := b.Manifest()
+	return m.ID, m.Totals.Stored, b.Verify(ctx, 2)
 }
 
 func (a *app) printVerified(asJSON bool, id string, n int64, err error) error {
 	v := verified{ID: id, State: "sound", Bytes: n}
-	if err != nil {
+	switch {
+	case code.Of(err) == code.Integrity:
 		v.State, v.Error = "damaged", err.Error()
+	case err != nil: // a storage that fails says nothing about the backup
+		v.State, v.Error = "not verified", err.Error()
 	}
 	if asJSON {
 		return json.NewEncoder(a.env.Stdout).Encode(v)
