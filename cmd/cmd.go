@@ -109,6 +109,8 @@ func (a *app) root() *cobra.Command {
 			a.untilSignal(c)
 		},
 	}
+	root.Version = thisBuild().String() // as everybody tries first: --version
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetOut(a.env.Stdout)
 	root.SetErr(a.env.Stderr)

@@ -183,7 +183,7 @@ func (r *Repo) List(ctx context.Context) ([]Summary, error) {
 func (r *Repo) Manifest(ctx context.Context, id string) (Manifest, error) {
 	if id != Latest {
 		if !ValidID(id) {
-			return Manifest{}, code.New(code.Usage, "find backup %.40q: not an id", id)
+			return Manifest{}, code.Hint(code.Usage, listHint, "find backup %.40q: not an id", id)
 		}
 		return r.manifest(ctx, id)
 	}
@@ -196,14 +196,16 @@ func (r *Repo) Manifest(ctx context.Context, id string) (Manifest, error) {
 			return r.manifest(ctx, all[i].id)
 		}
 	}
-	return Manifest{}, code.New(code.Usage, "find the latest backup: there is none")
+	return Manifest{}, code.Hint(code.Usage, "is the storage of the configuration the right one, and mounted?", "find the latest backup: there is none")
 }
+
+const listHint = "remora list shows the backups there are"
 
 func (r *Repo) manifest(ctx context.Context, id string) (Manifest, error) {
 	name := manifestName(id)
 	raw, err := r.get(ctx, name)
 	if errors.Is(err, plug.ErrNotExist) {
-		return Manifest{}, code.New(code.Usage, "find backup %s: there is none with that id", id)
+		return Manifest{}, code.Hint(code.Usage, listHint, "find backup %s: there is none with that id", id)
 	}
 	if err != nil {
 		return Manifest{}, err

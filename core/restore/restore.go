@@ -120,7 +120,7 @@ func newRestore(cfg Config) (*restore, error) {
 	case cfg.Target == "":
 		return nil, code.New(code.Usage, "plan a restore: no target directory is named")
 	case cfg.BackupID != repo.Latest && !repo.ValidID(cfg.BackupID):
-		return nil, code.New(code.Usage, "plan a restore: %.40q is not the id of a backup", cfg.BackupID)
+		return nil, code.Hint(code.Usage, "remora list shows the backups there are", "plan a restore: %.40q is not the id of a backup", cfg.BackupID)
 	}
 	if cfg.Parallel == 0 {
 		cfg.Parallel = max(2, min(runtime.NumCPU(), 4))
