@@ -2,7 +2,7 @@ package stop
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/examples/lab"
+	storage "github.com/remora-backup/remora/plugins/fs"
 )
 
 // check asks, after a run, what must hold whatever was done.
@@ -215,20 +217,24 @@ func (c *check) lastWords(end run.Event) {
 	}
 }
 
-// operations asks the history.
-func (c *check) operations() (all []state.Operation) {
-	out, err := remora(c.home, "history", "--json")
+// remembered opens the history, as remora history and show do.
+func (c *check) remembered(f func(*state.Store) error) {
+	c.t.Helper()
+	s, err := state.Open(context.Background(), c.home.state())
+	if err == nil {
+		err = errors.Join(f(s), s.Close())
+	}
 	if err != nil {
 		c.t.Error(err)
-		return nil
 	}
-	for line := range strings.Lines(out) {
-		var o state.Operation
-		if err := json.Unmarshal([]byte(line), &o); err != nil {
-			c.t.Error(err)
-		}
-		all = append(all, o)
-	}
+}
+
+// operations asks the history; the newest is the first.
+func (c *check) operations() (all []state.Operation) {
+	c.remembered(func(s *state.Store) (err error) {
+		all, err = s.History(context.Background())
+		return err
+	})
 	return all
 }
 
@@ -264,17 +270,12 @@ func (c *check) history() {
 		row.Destructive != end.Destructive && end.Code != 0 || row.Ended.IsZero() {
 		c.t.Errorf("the row is %+v, the end %+v", row, *end)
 	}
-	out, err := remora(c.home, "show", row.ID, "--json")
-	if err != nil {
-		c.t.Error(err)
-		return
-	}
-	var shown struct{ Progress []state.Progress }
-	if err := json.Unmarshal([]byte(out), &shown); err != nil {
-		c.t.Error(err)
-		return
-	}
-	if n := len(shown.Progress); n == 0 || shown.Progress[n-1].Event != run.KindEnd || shown.Progress[n-1].State != end.State {
+	var progress []state.Progress
+	c.remembered(func(s *state.Store) (err error) {
+		_, progress, err = s.Show(context.Background(), row.ID)
+		return err
+	})
+	if n := len(progress); n == 0 || progress[n-1].Event != run.KindEnd || progress[n-1].State != end.State {
 		c.t.Errorf("the progress has %d rows, the last is not the end as %s", n, end.State)
 	}
 }
@@ -292,18 +293,36 @@ func (c *check) unlocked(ctx context.Context) {
 	}
 }
 
-// listed returns the ids of the backups that remora lists.
+// listed returns the ids of the backups that there are, as remora list does; each must be
+// whole.
 func (c *check) listed() (ids []string) {
-	out, err := remora(c.home, "list", "--json")
+	ctx := context.Background()
+	if !exists(c.home.path("repo")) {
+		return nil
+	}
+	storage, err := storage.Open(storage.Config{Path: c.home.path("repo")})
+	if err != nil {
+		c.t.Error(err)
+		return nil
+	}
+	r, err := repo.Open(ctx, storage)
+	if err != nil {
+		c.t.Error(err)
+		return nil
+	}
+	list, err := r.List(ctx)
 	if err != nil {
 		c.t.Error(err)
 	}
-	for line := range strings.Lines(out) {
-		var b struct{ ID string }
-		if err := json.Unmarshal([]byte(line), &b); err != nil {
-			c.t.Error(err)
-		}
+	for _, b := range list {
 		ids = append(ids, b.ID)
+		reader, err := r.OpenBackup(ctx, b.ID)
+		if err == nil {
+			err = errors.Join(b.Err, reader.Check(ctx))
+		}
+		if err != nil {
+			c.t.Errorf("backup %s is listed and not whole: %v", b.ID, err)
+		}
 	}
 	return ids
 }

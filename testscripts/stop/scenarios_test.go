@@ -1,0 +1,125 @@
+package stop
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// scenario is one of the faults A1 to A18, B1 to B20, C1 to C28 and E1 to E14. It is run here,
+// by a test elsewhere, or not at all.
+type scenario struct {
+	id, what  string
+	run       func(t *testing.T, b *bench) // here
+	elsewhere []string                     // "directory TestName", of the module
+	not       string                       // why it is not run
+}
+
+// TestScenarios runs those that are run here, makes sure that the tests of the others are
+// there, and prints what is missing.
+func TestScenarios(t *testing.T) {
+	list := slices.Concat(deaths(), servers(), plugins(), ours14())
+	complete(t, list)
+	repo := goodRepo(t)
+	var mu sync.Mutex
+	ran, passed, elsewhere := 0, 0, 0
+	var missing []string
+	queue := make(chan scenario)
+	var wg sync.WaitGroup
+	for w := range *workers {
+		wg.Go(func() {
+			b := &bench{repo: repo, dir: filepath.Join(world.dir, fmt.Sprint("s", w)), tally: new(tally)}
+			defer b.close(t)
+			for s := range queue {
+				ok := t.Run(s.id+" "+s.what, func(t *testing.T) { s.do(t, b) })
+				mu.Lock()
+				ran++
+				if ok {
+					passed++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, s := range list {
+		switch {
+		case s.not != "":
+			missing = append(missing, fmt.Sprintf("%-4s %s: %s", s.id, s.what, s.not))
+		case s.run == nil:
+			elsewhere++
+			queue <- s
+		default:
+			queue <- s
+		}
+	}
+	close(queue)
+	wg.Wait()
+	fmt.Printf("scenarios run/passed: %d/%d of %d, %d of them by tests of other packages\n", ran, passed, len(list), elsewhere)
+	for _, m := range missing {
+		fmt.Println("scenario not run:", m)
+	}
+}
+
+func (s scenario) do(t *testing.T, b *bench) {
+	for _, test := range s.elsewhere {
+		dir, name, _ := strings.Cut(test, " ")
+		if err := testExists(dir, name); err != nil {
+			t.Error(err)
+		}
+	}
+	if s.run != nil {
+		s.run(t, b)
+	}
+}
+
+// testExists looks for a test function, or a story, in a directory of the module.
+func testExists(dir, name string) error {
+	root := filepath.Join("..", "..", dir)
+	if strings.HasSuffix(name, ".txtar") {
+		_, err := os.Stat(filepath.Join(root, name))
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(root, "*_test.go"))
+	for _, file := range files {
+		parsed, perr := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if perr != nil {
+			return perr
+		}
+		for _, d := range parsed.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == name {
+				return nil
+			}
+		}
+	}
+	return errors.Join(err, fmt.Errorf("there is no test %s in %s", name, dir))
+}
+
+// complete makes sure that each identifier is there once.
+func complete(t *testing.T, list []scenario) {
+	var want, got []string
+	for _, group := range []struct {
+		letter string
+		n      int
+	}{{"A", 18}, {"B", 20}, {"C", 28}, {"E", 14}} {
+		for i := range group.n {
+			want = append(want, fmt.Sprintf("%s%d", group.letter, i+1))
+		}
+	}
+	for _, s := range list {
+		got = append(got, s.id)
+		if (s.run != nil || len(s.elsewhere) > 0) == (s.not != "") {
+			t.Errorf("%s is run and not run, or neither", s.id)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("scenarios are %v, want %v", got, want)
+	}
+}
