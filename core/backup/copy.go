@@ -73,7 +73,7 @@ func (c *copier) all(ctx context.Context, t *run.Task, todo []entry) error {
 	})
 	for _, p := range c.packers[:min(len(c.packers), len(todo))] {
 		group.Go(func() error {
-			w := worker{copier: c, packer: p, buf: make([]byte, extentSize), task: t}
+			w := worker{copier: c, packer: p, task: t}
 			for u := range units {
 				if err := w.copy(ctx, u); err != nil {
 					return fmt.Errorf("copy %s: %w", u.c.path, err)

@@ -28,7 +28,6 @@ type worker struct {
 	*copier
 	packer *repo.Packer
 	task   *run.Task
-	buf    []byte
 	again  []byte // second reading of encrypted pages; made when first needed
 
 	verifier *page.Verifier
@@ -60,7 +59,7 @@ func (w *worker) copy(ctx context.Context, u unit) error {
 
 // extent copies n bytes at offset at.
 func (w *worker) extent(ctx context.Context, c *copying, at int64, n int) error {
-	b := w.buf[:n]
+	b := w.packer.Room(n)
 	seen, err := w.read(ctx, c, b, at)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -24,6 +25,7 @@ type Packer struct {
 	number uint32
 	size   int64  // bytes of it
 	chunk  []byte // its last bytes, not yet handed over
+	plain  []byte // room for data that is going to be compressed
 	free   chan []byte
 
 	entries []byte // its part of the index
@@ -43,6 +45,25 @@ func newPacker(b *Backup) (*Packer, error) {
 		p.enc = enc
 	}
 	return p, nil
+}
+
+// Room returns memory for the data of the next Extent, n bytes of 1 to MaxExtent. Data in
+// it need not be copied once more. It is the caller's until then.
+func (p *Packer) Room(n int) []byte {
+	if p.enc == nil {
+		p.chunk = slices.Grow(p.ready(), n)
+		return p.chunk[len(p.chunk) : len(p.chunk)+n]
+	}
+	p.plain = slices.Grow(p.plain, n)
+	return p.plain[:n]
+}
+
+// ready returns the chunk to append to.
+func (p *Packer) ready() []byte {
+	if p.chunk == nil {
+		p.chunk = newChunk(p.free)
+	}
+	return p.chunk
 }
 
 // Extent stores data as the extent e; data is 1 to MaxExtent bytes and is not kept. It
@@ -92,19 +113,21 @@ func (p *Packer) begin() error {
 	}
 	p.number = number
 	p.out = newStream(p.b.ctx, &p.b.puts, p.b.repo.storage, packName(p.b.id, number), p.free)
-	p.chunk = p.out.chunk()
 	return nil
 }
 
 // store appends data to the pack, compressed if that makes it smaller.
 func (p *Packer) store(en *entry, data []byte) {
-	start := len(p.chunk)
+	start := len(p.ready())
 	if p.enc != nil {
 		p.chunk = p.enc.EncodeAll(data, p.chunk)
 		en.zstd = len(p.chunk)-start < len(data)
 	}
 	if !en.zstd {
-		p.chunk = append(p.chunk[:start], data...)
+		p.chunk = slices.Grow(p.chunk[:start], len(data))[:start+len(data)]
+		if &p.chunk[start] != &data[0] { // else it is there already: see Room
+			copy(p.chunk[start:], data)
+		}
 	}
 	stored := p.chunk[start:]
 	en.stored = uint32(len(stored))
@@ -119,7 +142,6 @@ func (p *Packer) send(ctx context.Context) error {
 	if err := p.out.send(ctx, chunk); err != nil {
 		return p.b.fail(err)
 	}
-	p.chunk = p.out.chunk()
 	return nil
 }
 
@@ -138,7 +160,7 @@ func (p *Packer) cut(ctx context.Context) error {
 			return err
 		}
 	}
-	p.out, p.number, p.size, p.chunk, p.entries, p.count = nil, 0, 0, nil, nil, 0
+	p.out, p.number, p.size, p.entries, p.count = nil, 0, 0, nil, 0
 	done := make(chan struct{})
 	p.closing = done
 	p.b.puts.Go(func() {

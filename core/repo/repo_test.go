@@ -85,6 +85,11 @@ func write(ctx context.Context, b *Backup, src source, extent int) error {
 		}
 		wg.Go(func() {
 			for j := range next {
+				if i%2 == 0 || mrand.IntN(3) == 0 { // as one likes
+					room := p.Room(len(j.data))
+					copy(room, j.data)
+					j.data = room
+				}
 				if errs[i] = p.Extent(ctx, j.e, j.data); errs[i] != nil {
 					return
 				}

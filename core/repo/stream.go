@@ -79,13 +79,13 @@ func (s *stream) finish() error {
 	return nil
 }
 
-// chunk returns an empty buffer.
-func (s *stream) chunk() []byte {
+// newChunk returns an empty buffer, a used one if there is one.
+func newChunk(free chan []byte) []byte {
 	select {
-	case b := <-s.free:
+	case b := <-free:
 		return b[:0]
 	default:
-		return make([]byte, 0, chunkSize+chunkSize/4)
+		return make([]byte, 0, 2*chunkSize)
 	}
 }
 
@@ -156,7 +156,7 @@ type streamWriter struct {
 
 func (w *streamWriter) Write(p []byte) (int, error) {
 	if w.buf == nil {
-		w.buf = w.chunk()
+		w.buf = newChunk(w.free)
 	}
 	w.buf = append(w.buf, p...)
 	if len(w.buf) < chunkSize {
