@@ -68,26 +68,35 @@ func (s *storage) send(ctx context.Context, socket string, r io.Reader) (sum, er
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	buf := make([]byte, wire.Buffer)
-	var done sum
-	for {
-		n, rerr := r.Read(buf)
-		if n > 0 {
-			done.crc = crc32.Update(done.crc, crc32.IEEETable, buf[:n])
-			done.length += int64(n)
-			if err := s.write(conn, buf[:n]); err != nil {
-				return done, err
-			}
-		}
-		switch {
-		case ctx.Err() != nil:
-			return done, context.Cause(ctx)
-		case rerr == io.EOF:
-			return done, conn.CloseWrite()
-		case rerr != nil:
-			return done, sourceError{rerr}
-		}
+	_ = conn.SetWriteBuffer(wire.SocketBuffer) // more than the system allows is cut to that
+	w := &sending{s: s, conn: conn}
+	_, err = io.CopyBuffer(w, r, make([]byte, wire.Buffer))
+	switch {
+	case ctx.Err() != nil:
+		return w.sum, context.Cause(ctx)
+	case w.err != nil:
+		return w.sum, w.err
+	case err != nil:
+		return w.sum, sourceError{err}
 	}
+	return w.sum, conn.CloseWrite()
+}
+
+// sending is the socket of an upload, and counts what goes into it.
+type sending struct {
+	s    *storage
+	conn *net.UnixConn
+	sum  sum
+	err  error
+}
+
+func (w *sending) Write(b []byte) (int, error) {
+	w.sum.crc = crc32.Update(w.sum.crc, crc32.IEEETable, b)
+	w.sum.length += int64(len(b))
+	if w.err = w.s.write(w.conn, b); w.err != nil {
+		return 0, w.err
+	}
+	return len(b), nil
 }
 
 var errStalled = errors.New("no byte moved")

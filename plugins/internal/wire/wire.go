@@ -21,6 +21,9 @@ const (
 	AbilityFree = "free"
 	// Buffer is how many bytes are moved over a socket at once.
 	Buffer = 256 << 10
+	// SocketBuffer is how many bytes the sender asks the system to hold for the receiver,
+	// so that neither wakes up for every few pages.
+	SocketBuffer = 1 << 20
 )
 
 // Kinds of plugins.
