@@ -111,7 +111,7 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 	if err != nil {
 		_ = errors.Join(lines.Flush(), log.Close()) // what the server said is in err too
 		if ctx.Err() != nil {
-			return err
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 		return code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
 	}
