@@ -39,7 +39,8 @@
 //	sync COMMAND...
 //	    Orders for a program that runs with --debug-sync $SYNC: see core/syncpoint/debug.
 //	tty CODE PROGRAM [ARGUMENT...]
-//	    Runs a program on a terminal. What the terminal got is the standard output.
+//	    Runs a program on a terminal. What the terminal got is the standard output, and is in
+//	    the file terminal all the time.
 //	gobuild PACKAGE NAME
 //	    Builds a program of this module into $WORK.
 //

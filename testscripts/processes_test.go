@@ -90,7 +90,7 @@ func lookPath(ts *testscript.TestScript, program string) string {
 // itself; its own variables and those of these commands are enough.
 func environment(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "REMORA_CONFIG", "GORACE", "GOCOVERDIR", "GOTRACEBACK"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "SYNC", "REMORA_CONFIG", "GORACE", "GOCOVERDIR", "GOTRACEBACK"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

@@ -19,6 +19,9 @@ func onTerminal(ts *testscript.TestScript, _ bool, args []string) {
 	master, slave, err := openTerminal(120, 40)
 	ts.Check(err)
 	defer master.Close()
+	live, err := os.Create(ts.MkAbs("terminal"))
+	ts.Check(err)
+	defer live.Close()
 	cmd := exec.Command(lookPath(ts, args[1]), args[2:]...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), append(environment(ts), "TERM=xterm")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
@@ -33,6 +36,7 @@ func onTerminal(ts *testscript.TestScript, _ bool, args []string) {
 	for {
 		n, err := master.Read(buf) // EIO when the last one has closed the terminal
 		seen.Write(buf[:n])
+		_, _ = live.Write(buf[:n]) // for those who watch; the story itself has seen
 		if err != nil {
 			break
 		}
