@@ -42,7 +42,7 @@ func (e *engine) copyTablespaces(ctx context.Context, t *run.Task) error {
 func (e *engine) copyAll(ctx context.Context, t *run.Task) error {
 	e.copier.begun, e.copier.tracker = e.redo.position, e.track
 	e.asked = false // the look before the redo was followed does not count
-	now, err := e.outstanding(ctx, false)
+	now, err := e.outstanding(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (e *engine) catchUp(ctx context.Context, t *run.Task) error {
 			return err
 		}
 		began := time.Now()
-		now, err := e.outstanding(ctx, false)
+		now, err := e.outstanding(ctx)
 		if err != nil {
 			return err
 		}

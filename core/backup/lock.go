@@ -34,17 +34,17 @@ func (e *engine) lock(ctx context.Context, t *run.Task) error {
 		if err := syncpoint.At(ctx, syncpoint.LockHeld); err != nil {
 			return err
 		}
-		if err := e.lookLocked(ctx); err != nil {
+		n, err := e.lookLocked(ctx, try >= maxLocks)
+		if err != nil {
 			return err
 		}
-		n := bytesOf(e.last.todo)
 		if e.track.born() == 0 && (n <= lockedBytes || try >= maxLocks) {
 			return nil
 		}
 		if err := e.release(ctx); err != nil {
 			return err
 		}
-		t.Note("giving the lock back for another round: DDL that ended meanwhile left %d tablespaces with %d MiB to copy", len(e.last.todo), n>>20)
+		t.Note("giving the lock back for another round: DDL that ended meanwhile left %d MiB to copy", n>>20)
 		if err := e.catchUp(ctx, t); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (e *engine) takeLock(ctx context.Context, t *run.Task) error {
 	if err := e.sameServer(ctx); err != nil {
 		return err
 	}
-	if err := e.reachNow(ctx, time.Minute); err != nil {
+	if err := e.rehearse(ctx); err != nil {
 		return err
 	}
 	if err := syncpoint.At(ctx, syncpoint.LockBefore); err != nil {
@@ -95,31 +95,55 @@ func (e *engine) acquire(ctx context.Context, scope plug.Scope) (plug.Held, erro
 	return held, nil
 }
 
-// lookLocked finds out under the lock what there is and what is left to copy.
-func (e *engine) lookLocked(ctx context.Context) error {
+// lookLocked finds out under the lock what there is and how many bytes are left to copy. If
+// the redo alone says that it is too much, and this is not the last time, it does not look.
+func (e *engine) lookLocked(ctx context.Context, last bool) (int64, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, windowLimit, code.New(code.Lock, "the look under the lock took longer than %v", windowLimit))
 	defer cancel()
+	now, err := e.cfg.Server.LogStatus(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := e.awaitSoon(ctx, now.LSN); err != nil {
+		return 0, err
+	}
+	if n := e.track.spoiltBytes(); n > lockedBytes && !last {
+		return n, nil
+	}
+	if err := syncpoint.At(ctx, syncpoint.LockLook); err != nil {
+		return 0, err
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.reallyLocked(gctx) })
 	group.Go(func() error { return e.sameRedo(gctx) })
 	group.Go(func() error {
-		now, err := e.cfg.Server.LogStatus(gctx)
-		if err != nil {
+		var err error
+		if e.last, err = e.look(gctx, true); err != nil {
 			return err
 		}
-		return e.awaitSoon(gctx, now.LSN)
+		return e.judge(gctx, &e.last, true)
 	})
-	// All of the redo counts, not only what had been parsed when the look began: whether
-	// something was discarded is asked after it.
 	if err := group.Wait(); err != nil {
-		return err
+		return 0, err
 	}
-	if err := syncpoint.At(ctx, syncpoint.LockLook); err != nil {
+	return bytesOf(e.last.todo), nil
+}
+
+// rehearse asks all that will be asked under the lock, so that neither connections nor
+// caches have to be filled then.
+func (e *engine) rehearse(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return e.sameRedo(ctx) })
+	group.Go(func() error { return e.reachNow(ctx, time.Minute) })
+	group.Go(func() error {
+		_, err := e.cfg.Server.HoldsBackupLock(ctx, 0)
 		return err
-	}
-	now, err := e.outstanding(ctx, true)
-	e.last = now
-	return err
+	})
+	group.Go(func() error {
+		_, err := e.look(ctx, false)
+		return err
+	})
+	return group.Wait()
 }
 
 // reallyLocked looks with our own eyes whether the lock is held: its plugin may be wrong.

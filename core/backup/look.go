@@ -17,13 +17,15 @@ import (
 // found is what one look at the server saw.
 type found struct {
 	spaces []entry
-	todo   []entry // of spaces, those without a good copy
-	left   []string
+	gone   []missing
+	todo   []entry  // of spaces, those without a good copy
+	left   []string // files of discarded tables
 	rest
 }
 
 // look finds out what there is. Without the lock a tablespace that does not lie where it
-// should is on its way and left to the next look; under it, that is an error.
+// should is on its way and left to the next look; under it, that is an error. The second
+// half of it is judge, for which all redo up to a moment before must have been parsed.
 func (e *engine) look(ctx context.Context, locked bool) (found, error) {
 	var f found
 	group, ctx := errgroup.WithContext(ctx)
@@ -51,12 +53,11 @@ func (e *engine) findSpaces(ctx context.Context, locked bool, f *found) error {
 			return err
 		}
 	}
-	var gone []missing
 	for _, p := range e.dir.places(listed) {
 		en, err := e.find(ctx, p, locked)
 		switch {
 		case errors.Is(err, errAway):
-			gone = append(gone, missing{p, err})
+			f.gone = append(f.gone, missing{p, err})
 		case err != nil:
 			return err
 		case !locked && tablespace.IsUndo(p.space) && e.dir.truncating(p.space):
@@ -65,7 +66,7 @@ func (e *engine) findSpaces(ctx context.Context, locked bool, f *found) error {
 			f.spaces = append(f.spaces, en)
 		}
 	}
-	return e.withoutDiscarded(ctx, f, gone, locked)
+	return nil
 }
 
 // find finds the file at its place. One that is damaged may be that of a table which was
@@ -80,21 +81,21 @@ func (e *engine) find(ctx context.Context, p place, locked bool) (entry, error) 
 			return entry{}, err
 		}
 	}
-	if e.redo == nil || e.track.isAway(p.space) {
-		return entry{}, fmt.Errorf("%w: %w", errAway, err)
+	if locked || e.redo == nil || e.track.isAway(p.space) {
+		return entry{}, fmt.Errorf("%w: %w", errAway, err) // judge will know
 	}
 	return e.dir.find(p)
 }
 
-// withoutDiscarded takes the discarded tables out of what was found. A table that was
+// judge takes the discarded tables out of what was found. A table that was
 // discarded and is whole again has been imported: then its copy is not.
 //
 // An import changes the file without redo, and nothing in the redo says that it is over.
 // The dictionary says so; a copy must begin after that.
-func (e *engine) withoutDiscarded(ctx context.Context, f *found, gone []missing, locked bool) error {
+func (e *engine) judge(ctx context.Context, f *found, locked bool) error {
 	ask := slices.ContainsFunc(f.spaces, func(en entry) bool { return e.track.isAway(en.space) })
 	if locked {
-		ask = ask || slices.ContainsFunc(gone, func(m missing) bool { return !e.discarded[m.space] || !e.track.isAway(m.space) })
+		ask = ask || slices.ContainsFunc(f.gone, func(m missing) bool { return !e.discarded[m.space] || !e.track.isAway(m.space) })
 	}
 	if ask {
 		if err := e.askDiscarded(ctx); err != nil {
@@ -111,7 +112,8 @@ func (e *engine) withoutDiscarded(ctx context.Context, f *found, gone []missing,
 		}
 		return false
 	})
-	for _, m := range gone {
+	e.sort(f)
+	for _, m := range f.gone {
 		if locked && !e.discarded[m.space] {
 			return code.New(code.CorruptPage, "tablespace %s (space id %d) is in the server's dictionary: %w", m.path, m.space, m.err)
 		}
@@ -137,13 +139,12 @@ func (e *engine) askDiscarded(ctx context.Context) error {
 
 // outstanding looks and finds the tablespaces without a good copy. All redo up to a moment
 // before must have been parsed.
-func (e *engine) outstanding(ctx context.Context, locked bool) (found, error) {
-	f, err := e.look(ctx, locked)
-	if err != nil {
-		return found{}, err
+func (e *engine) outstanding(ctx context.Context) (found, error) {
+	f, err := e.look(ctx, false)
+	if err == nil {
+		err = e.judge(ctx, &f, false)
 	}
-	e.sort(&f)
-	return f, nil
+	return f, err
 }
 
 // sort puts those without a good copy into todo.

@@ -128,6 +128,18 @@ func (t *tracker) spoiled(e entry) *copying {
 	return c
 }
 
+// spoiltBytes is how many bytes certainly have to be copied again.
+func (t *tracker) spoiltBytes() (n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.copies {
+		if _, away := t.away[c.space]; !away && t.dirty[c.space].at > c.begun {
+			n += c.size
+		}
+	}
+	return n
+}
+
 // born returns the space for which the redo at hand is of no use, or 0.
 func (t *tracker) born() uint32 {
 	t.mu.Lock()

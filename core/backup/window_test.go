@@ -39,7 +39,9 @@ func TestManyTables(t *testing.T) {
 	l.hold(syncpoint.CopyDone, 1, func() { each("ALTER TABLE {t} ADD INDEX (a)") })
 	index := make(chan error, 1)
 	l.hold(syncpoint.LockBefore, 1, func() {
-		go func() { index <- l.source.Server.Exec(t.Context(), "ALTER TABLE many.big ADD INDEX (v), ALGORITHM=INPLACE") }()
+		go func() {
+			index <- l.source.Server.Exec(t.Context(), "ALTER TABLE many.big ADD INDEX (v), ALGORITHM=INPLACE")
+		}()
 		for l.source.QueryString("SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_TYPE = 'BACKUP LOCK' AND LOCK_TYPE = 'INTENTION_EXCLUSIVE'") == "0" {
 			continue
 		}

@@ -36,7 +36,7 @@ type Config struct {
 const patience = time.Minute
 
 // connections bounds how many connections are open at once, the consumer's included.
-const connections = 4
+const connections = 6
 
 // Server is a connection pool to one server. Its methods may be used by several goroutines at once.
 type Server struct {
@@ -94,6 +94,7 @@ func Open(c Config) (db *sql.DB, where string, err error) {
 	}
 	db = sql.OpenDB(connector)
 	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections) // what is asked under a lock must not wait for a connection
 	db.SetConnMaxIdleTime(time.Minute)
 	return db, m.Addr, nil
 }
