@@ -91,6 +91,7 @@ func (s *Storage) Put(ctx context.Context, name string, r io.Reader) (plug.Objec
 	}
 	if err != nil {
 		_ = s.root.Remove(temp) // err is the cause; a sweep gets what is left
+		s.prune(path.Dir(name))
 		return plug.Object{}, known(fmt.Errorf("write %s: %w", name, err))
 	}
 	return plug.Object{Name: name, Size: size}, nil
@@ -187,9 +188,11 @@ func (s *Storage) Stat(ctx context.Context, name string) (plug.Object, error) {
 	return plug.Object{Name: name, Size: info.Size()}, nil
 }
 
-// Delete is plug.Storage's. A directory that this leaves empty goes too.
+// Delete is plug.Storage's. Directories that are empty then go too.
 func (s *Storage) Delete(ctx context.Context, name string) error {
+	dir := path.Dir(name)
 	if _, err := s.Stat(ctx, name); errors.Is(err, plug.ErrNotExist) {
+		s.prune(dir)
 		return nil
 	} else if err != nil {
 		return err
@@ -197,12 +200,10 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 	if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return known(fmt.Errorf("remove: %w", err))
 	}
-	dir := path.Dir(name)
 	if err := s.syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return known(fmt.Errorf("sync the directory of %s: %w", name, err))
 	}
-	for ; dir != "." && s.root.Remove(dir) == nil; dir = path.Dir(dir) {
-	}
+	s.prune(dir)
 	return nil
 }
 

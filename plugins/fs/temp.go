@@ -20,7 +20,10 @@ const tempMark = "+"
 func (s *Storage) create(dir string) (*os.File, string, error) {
 	var last error
 	for range 100 {
-		if err := s.makeDirs(dir); err != nil {
+		if err := s.makeDirs(dir); errors.Is(err, fs.ErrNotExist) {
+			last = err
+			continue
+		} else if err != nil {
 			return nil, "", err
 		}
 		temp := path.Join(dir, fmt.Sprintf("tmp%s%d-%d", tempMark, os.Getpid(), s.temps.Add(1)))
@@ -72,6 +75,25 @@ func (s *Storage) makeDirs(dir string) error {
 		return err
 	}
 	return nil
+}
+
+// prune removes dir and what is above it as far as they are empty. Whoever is about to put
+// something there makes them again; see create.
+func (s *Storage) prune(dir string) {
+	for ; dir != "."; dir = path.Dir(dir) {
+		above, err := s.root.Open(path.Dir(dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return
+		}
+		// Not root.Remove, which would remove an object that has the directory's name by now.
+		err = unix.Unlinkat(int(above.Fd()), path.Base(dir), unix.AT_REMOVEDIR)
+		_ = above.Close()
+		if err != nil && err != unix.ENOENT {
+			return
+		}
+	}
 }
 
 func (s *Storage) syncDir(dir string) error {
