@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,7 +128,7 @@ func recoverArgs(o RecoverOptions, home, initFile string) []string {
 		"--loose-caching-sha2-password-auto-generate-rsa-keys=OFF",
 		"--innodb-data-home-dir=", "--innodb-log-group-home-dir=./", "--innodb-read-only=OFF", "--innodb-force-recovery=0",
 		"--innodb-doublewrite=OFF", "--innodb-log-buffer-size=64M", // not less than the biggest mini-transaction
-		"--innodb-buffer-pool-load-at-startup=OFF", "--innodb-buffer-pool-dump-at-shutdown=OFF",
+		"--innodb-buffer-pool-load-at-startup=OFF", "--innodb-buffer-pool-dump-at-shutdown="+dumpBufferPool(o.DataDir),
 		fmt.Sprintf("--lower-case-table-names=%d", o.LowerCaseTableNames),
 	)
 	text := func(name, v string) {
@@ -151,6 +153,15 @@ func recoverArgs(o RecoverOptions, home, initFile string) []string {
 	return append(args, "--log-bin="+o.LogBin, "--log-bin-index="+o.LogBin+".index", "--server-id=1", "--binlog-expire-logs-seconds=0")
 }
 
+// dumpBufferPool keeps the source's list of hot pages. Where there is none our own is better
+// than nothing: a server that misses the file says so in an [ERROR] line at its first start.
+func dumpBufferPool(dataDir string) string {
+	if _, err := os.Stat(filepath.Join(dataDir, "ib_buffer_pool")); err == nil {
+		return "OFF"
+	}
+	return "ON"
+}
+
 // hasOption reports whether an option is among the arguments, in either spelling of "-" and "_".
 func hasOption(args []string, name string) bool {
 	for _, a := range args {
@@ -169,6 +180,7 @@ type watch struct {
 	abort  func() // ends the server
 	result RecoverResult
 	failed bool // by a fatal message
+	full   bool // the disk is
 }
 
 func newWatch(o RecoverOptions) *watch {
@@ -207,6 +219,7 @@ func (w *watch) line(line string) {
 
 func (w *watch) take(msg message) {
 	if msg.level == "ERROR" {
+		w.full = w.full || noSpace.MatchString(msg.text)
 		w.keep("[" + msg.code + "] " + msg.text)
 	}
 	if fatal(msg.code) {
@@ -234,8 +247,9 @@ func (w *watch) take(msg message) {
 }
 
 func (w *watch) keep(text string) {
-	if len(w.result.Errors) < maxErrors {
-		w.result.Errors = append(w.result.Errors, text[:min(len(text), maxErrorText)])
+	text = text[:min(len(text), maxErrorText)]
+	if len(w.result.Errors) < maxErrors && !slices.Contains(w.result.Errors, text) {
+		w.result.Errors = append(w.result.Errors, text)
 	}
 }
 
@@ -264,9 +278,16 @@ func (w *watch) judge(exit error) error {
 	return nil
 }
 
-// fail is the error with what the server itself said.
+// noSpace is how the server says it of InnoDB's files, and of others.
+var noSpace = regexp.MustCompile(`(?i)error number (28|122)\b|No space left on device|Disk quota exceeded`)
+
+// fail is the error with what the server itself said. Whatever a full disk led to is its
+// fault, not that of the data.
 func (w *watch) fail(c code.Code, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
+	if w.full {
+		c = code.NoSpace
+	}
 	for _, line := range w.result.Errors {
 		text += "\n  mysqld: " + line
 	}

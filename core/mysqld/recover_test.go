@@ -113,6 +113,27 @@ func TestRecover(t *testing.T) {
 }
 
 // Some servers repeat this message for ever: the first one ends them.
+// What a full disk leads to says nothing of the data.
+func TestRecoverOnAFullDisk(t *testing.T) {
+	const stamp = "2026-11-20T22:15:00.000000Z 1 "
+	for name, line := range map[string]string{
+		"InnoDB": stamp + "[ERROR] [MY-012640] [InnoDB] Error number 28 means 'No space left on device'",
+		"binlog": stamp + "[ERROR] [MY-010907] [Server] Error writing file 'b.000002' (errno: 28 - No space left on device)",
+		"other":  stamp + "[ERROR] [MY-012640] [InnoDB] Error number 281 means something else",
+	} {
+		bin := filepath.Join(t.TempDir(), "mysqld")
+		write(t, bin, "#!/bin/sh\ncat <<'END'\n"+line+"\nEND\nexit 2\n", 0o755)
+		_, err := mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: t.TempDir(), EndLSN: 8704})
+		want := code.NoSpace
+		if name == "other" {
+			want = code.Unclassified
+		}
+		if code.Of(err) != want {
+			t.Errorf("%s: got code %d of %v, want %d", name, code.Of(err), err, want)
+		}
+	}
+}
+
 func TestRecoverEndsAFlood(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

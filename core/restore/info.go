@@ -144,13 +144,20 @@ func (r *restore) wanted() state {
 	return state{Format: stageFormat, Repository: r.manifest.Repository, Backup: r.manifest.ID, Stage: fetching, Raw: r.raw}
 }
 
-// checkSpace asks for a tenth more than the files need.
+// serverSpace is what the recovering server writes of its own, bytes: a redo log of its
+// default size, and temporary files.
+const serverSpace = 128 << 20
+
+// checkSpace asks for a tenth more than the files need, and for what a server needs.
 func (r *restore) checkSpace() error {
 	free, err := r.place.freeBytes()
 	if err != nil {
 		return err
 	}
 	need := r.tree.space() + r.tree.space()/10
+	if !r.raw {
+		need += serverSpace
+	}
 	if r.place.left != nil {
 		free += r.place.usedBytes()
 	}

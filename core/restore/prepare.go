@@ -89,7 +89,7 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 	if err != nil {
 		return fmt.Errorf("open the log of the recovery: %w", err)
 	}
-	lines := bufio.NewWriter(log)
+	lines := &serverLog{to: bufio.NewWriter(log)}
 	s, lsn := &r.manifest.Server, &r.manifest.LSN
 	pool := r.cfg.BufferPool
 	if pool == 0 {
@@ -106,10 +106,10 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 				cancel(err)
 			}
 		},
-		OnLine: func(line string) { _, _ = lines.WriteString(line + "\n") }, // an error shows at the Flush
+		OnLine: lines.add,
 	})
 	if err != nil {
-		_ = errors.Join(lines.Flush(), log.Close()) // what the server said is in err too
+		_ = errors.Join(lines.to.Flush(), log.Close()) // what the server said is in err too
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
@@ -118,7 +118,25 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 	for _, e := range done.Errors {
 		t.Note("mysqld: %s", e)
 	}
-	return errors.Join(lines.Flush(), log.Close())
+	if err := errors.Join(lines.to.Flush(), log.Close()); err != nil {
+		t.Warn("keep the log of the recovery, which went well: %v", err)
+	}
+	return nil
+}
+
+// serverLog keeps what the recovering server says, up to a limit: one that meets a full
+// disk says the same many times a second.
+type serverLog struct {
+	to   *bufio.Writer
+	size int
+}
+
+const maxServerLog = 64 << 20 // bytes
+
+func (l *serverLog) add(line string) {
+	if l.size += len(line) + 1; l.size <= maxServerLog {
+		_, _ = l.to.WriteString(line + "\n") // an error shows at the Flush
+	}
 }
 
 // adviceOn says where a person looks when the server could not recover.
