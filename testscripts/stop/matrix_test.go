@@ -105,7 +105,7 @@ func tidyPoint(o one) syncpoint.Point {
 		return syncpoint.CleanupKept
 	case o.operation == "restore":
 		return ""
-	case o.locked():
+	case o.locked() && o.point != syncpoint.LockChecked: // there the next step is the release
 		return syncpoint.CleanupRelease
 	case o.at() >= place(o.operation, syncpoint.BackupPreflighted):
 		return syncpoint.CleanupAbort
