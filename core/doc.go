@@ -25,6 +25,7 @@
 //	   +-- core/run          phases in order, events, interruption; knows no MySQL
 //	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them
 //	   +-- core/state        history and progress of operations, in SQLite
+//	   +-- core/control      status and cancel of the running operation, on a socket
 //	   +-- core/config       TOML to settings
 //	   +-- core/code         what an error means: exit codes
 //	   +-- core/syncpoint    named places where tests hold a run
@@ -43,6 +44,8 @@
 //	the prepare percentage computed   core/mysqld/progress.go
 //	an exit code defined              core/code/code.go
 //	a sync point listed               core/syncpoint/points.go
+//	every one of them interrupted     testscripts/stop
+//	a crashed operation cleared up    cmd/crashed.go
 //	the wire of plugins described     plugins/proto/README.md
 //
 // # What holds everywhere
