@@ -66,8 +66,13 @@ type reported struct{ error }
 
 func (r *reported) Unwrap() error { return r.error }
 
+// printError indents the lines of a text that has several, as the words of a server.
 func printError(w io.Writer, text, hint string) {
-	fmt.Fprintf(w, "error: %s\n", text)
+	all := strings.Split(text, "\n")
+	for i := range all {
+		all[i] = printable(all[i])
+	}
+	fmt.Fprintf(w, "error: %s\n", strings.Join(all, "\n  "))
 	printHint(w, hint)
 }
 

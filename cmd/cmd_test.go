@@ -245,6 +245,14 @@ func TestListShowVerifyABackup(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfSeveralLines(t *testing.T) {
+	var b strings.Builder
+	printError(&b, "recover\nmysqld: \x1b[2J no\nhint: trust me", "look there")
+	if want := "error: recover\n  mysqld: ?[2J no\n  hint: trust me\nhint: look there\n"; b.String() != want {
+		t.Errorf("got  %q\nwant %q", b.String(), want)
+	}
+}
+
 // Only stored bytes are damaged; an id that is not known, or a storage that fails, is not.
 func TestVerifySaysDamagedOfDamageOnly(t *testing.T) {
 	h := newHome(t, "")

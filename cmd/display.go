@@ -63,7 +63,7 @@ func (j *jsonLines) Event(_ context.Context, e run.Event) {
 		text, _ = json.Marshal(e)
 	}
 	if e.Kind == run.KindEnd && e.Error != "" {
-		printError(j.env.Stderr, printable(e.Error), e.Hint)
+		printError(j.env.Stderr, e.Error, e.Hint)
 	}
 	_, _ = j.env.Stdout.Write(append(text, '\n'))
 }
@@ -119,7 +119,7 @@ func (h *human) Event(_ context.Context, e run.Event) {
 		case e.Error != "" && h.onOne:
 			printHint(h.err, e.Hint)
 		case e.Error != "":
-			printError(h.err, printable(e.Error), e.Hint)
+			printError(h.err, e.Error, e.Hint)
 		default:
 			h.print(line{note, l.operation, summary(e)})
 		}
@@ -174,7 +174,7 @@ func summary(e run.Event) string {
 	if r.Bytes > 0 {
 		add("%s", size(r.Bytes))
 	}
-	if r.LockMS != nil {
+	if r.LockMS != nil && e.Operation == "backup" {
 		add("locked %.1f ms", *r.LockMS)
 	}
 	if r.BinlogFile != "" {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -73,10 +74,10 @@ func (a *app) printHistory(all []state.Operation) {
 		if !o.Ended.IsZero() {
 			duration = took(o.Ended.Sub(o.Started))
 		}
-		if o.LockMS != nil {
+		if o.LockMS != nil && o.Operation == "backup" { // of others it is that of the backup they read
 			locked = fmt.Sprintf("%.1f ms", *o.LockMS)
 		}
-		answer := o.Error
+		answer, _, _ := strings.Cut(o.Error, "\n")
 		if answer == "" {
 			answer = o.Target
 		}
