@@ -150,6 +150,10 @@ func printOperation(row func(string, string, ...any), o state.Operation, known b
 		row("error", "%s", e)
 	}
 	row("interrupted by", "%s", o.InterruptedBy)
+	if o.Destructive && o.Code != 0 || o.Destructive && o.State == run.Crashed {
+		row("data", "might be corrupted in %s", o.Target)
+	}
+	row("left", "%s", strings.Join(o.Leftovers, ", "))
 	row("by", "remora %s, pid %d on %s", o.RemoraVersion, o.PID, o.Host)
 	row("plugins", "%s", strings.Join(o.Plugins, ", "))
 }

@@ -90,7 +90,7 @@ func plugins() []scenario {
 		{id: "C11", what: "executable replaced", elsewhere: []string{"plugins/host TestDigest"}},
 		{id: "C12", what: "replaced between check and start; bad directory", elsewhere: []string{"plugins/host TestWillNotStart", "plugins/host TestDigest"}},
 		{id: "C13", what: "lock plugin dies while locked", run: runs("backup", killLock, syncpoint.LockHeld, syncpoint.LockPosition)},
-		{id: "C14", what: "host dies, lock plugin lives", run: runs("backup", killHost, syncpoint.LockHeld, syncpoint.LockTables)},
+		{id: "C14", what: "host dies, lock plugin lives", run: both(runs("backup", killHost, syncpoint.LockHeld, syncpoint.LockTables), orphanedLock)},
 		{id: "C15", what: "lock plugin lies", elsewhere: []string{"core/backup TestFaults"}},
 		{id: "C16", what: "lock plugin hangs in release", elsewhere: []string{"plugins/host TestStuckReleaseKillsThePlugin"}},
 		{id: "C17", what: "notify plugin dies, hangs, floods", run: runs("backup", killNotify, syncpoint.CopyExtent), elsewhere: []string{"plugins/webhook TestNeverBlocks"}},

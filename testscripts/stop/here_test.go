@@ -222,6 +222,38 @@ func stopped(t *testing.T, b *bench) {
 	}
 }
 
+// orphanedLock: the plugin cannot let go either. The next backup ends its session.
+func orphanedLock(t *testing.T, b *bench) {
+	c := b.backupAt(t, syncpoint.LockLook)
+	plugin, ok := c.p.plugin("lock")
+	if !ok {
+		t.Fatal("no lock plugin runs")
+	}
+	time.Sleep(100 * time.Millisecond) // the row is written beside the backup
+	if err := syscall.Kill(plugin.pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(plugin.pid, syscall.SIGKILL)
+	c.send(syscall.SIGKILL)
+	<-c.p.done
+	if c.locks(t.Context()) == 0 {
+		t.Error("the server is not locked by the plugin that is stopped")
+	}
+	a, err := begin(c.home, "backup").wait(t.Context())
+	if err != nil || a.code != 0 || !strings.Contains(a.out, "Killed session") {
+		t.Errorf("the next backup: %v, exit code %d, want it to kill the session\n%s", err, a.code, a)
+	}
+	if n := c.locks(t.Context()); n > 0 {
+		t.Errorf("%d locks are left", n)
+	}
+	if err := syscall.Kill(plugin.pid, syscall.SIGCONT); err != nil {
+		t.Error(err)
+	}
+	if err := gone(c.before, 2*time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
 func outOfMemory(t *testing.T, b *bench) {
 	c := b.backupAt(t, syncpoint.LockHeld)
 	limit := unix.Rlimit{Cur: 1 << 20, Max: 1 << 20}
