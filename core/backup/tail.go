@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -113,6 +114,9 @@ func (e *engine) describe() error {
 		LowerCaseTableNames: f.LowerCaseTableNames, ChecksumAlgorithm: f.ChecksumAlgorithm, LogChecksums: f.LogChecksums,
 	}
 	m.Server.DataHomeDir, m.Server.DataFilePath = e.systemFiles()
+	if filepath.Dir(f.RedoDir()) != f.DataDir {
+		m.Server.Variables = map[string]string{repo.RedoHome: filepath.Dir(f.RedoDir())}
+	}
 	for _, c := range e.sync.Channels {
 		m.Channels = append(m.Channels, repo.Channel{
 			Name: c.Name, RelayLogFile: c.RelayLogFile, RelayLogPos: c.RelayLogPos, SourceLogFile: c.SourceLogFile,

@@ -55,6 +55,9 @@ type Server struct {
 	Variables map[string]string `json:"variables,omitempty"`
 }
 
+// RedoHome is among Variables if the redo log did not lie in the data directory.
+const RedoHome = "innodb_log_group_home_dir"
+
 // LSN is the redo of a backup: it was found at Checkpoint, is kept from Start, and ends
 // with End, the position of the backup.
 type LSN struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -209,6 +210,20 @@ func TestPlanTree(t *testing.T) {
 		if _, err := planTree(m, files); code.Of(err) != code.Integrity {
 			t.Errorf("%s: got %v, want code 19", name, err)
 		}
+	}
+}
+
+func TestSettingsThatAServerNeeds(t *testing.T) {
+	r := &restore{system: system{dataFilePath: defaultDataFile}}
+	r.manifest.Server.PageSize = 16 << 10
+	if got := r.settings(); len(got) > 0 {
+		t.Errorf("a server with defaults needs: got %q", got)
+	}
+	r.manifest.Server.PageSize, r.manifest.Server.LowerCaseTableNames = 4096, 1
+	r.system = system{dataFilePath: "a:1M;b:1M:autoextend", undoDir: "undo"}
+	want := "innodb_page_size=4096 lower_case_table_names=1 innodb_data_file_path=a:1M;b:1M:autoextend innodb_undo_directory=undo"
+	if got := strings.Join(r.settings(), " "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

@@ -188,6 +188,7 @@ func (r *restore) publish(ctx context.Context, t *run.Task) error {
 		t.Warn("%v", err)
 	}
 	_ = syncpoint.At(ctx, syncpoint.PublishRemoved)
+	r.tellSettings(t)
 	if r.owner.root() {
 		t.Note("the files belong to root, as %s does: give them to the server's user before it is started", r.place.path)
 	}
