@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/core/backup"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -19,7 +21,6 @@ type scenario struct {
 	early    []string               // after the redo is followed, before anything is listed
 	ddl      []string               // at the point
 	do       func(l *lab, s string) // at the point, after ddl
-	later    []string               // on the source, after the backup, before it is compared
 	reuse    []string               // on the restored server, after it was compared: must work
 }
 
@@ -193,31 +194,36 @@ func TestScenarios(t *testing.T) {
 		{syncpoint.CopyOpen, 0},       // in a round: listed, not opened
 		{syncpoint.LockBefore, 1},     // no round follows but that under the lock
 	} {
-		t.Run(string(at.point), func(t *testing.T) { runScenarios(t, at.point, at.nth, scenarios()) })
+		t.Run(string(at.point), func(t *testing.T) {
+			l := newLab(t)
+			res := l.runScenarios(at.point, at.nth, scenarios())
+			restored := l.restore()
+			l.same(restored, res)
+			l.reuse(restored, scenarios())
+		})
 	}
 }
 
-func runScenarios(t *testing.T, at syncpoint.Point, nth int, all []scenario) {
-	l := newLab(t)
+// runScenarios takes a backup of the lab's server that is held at a point for all scenarios.
+func (l *lab) runScenarios(at syncpoint.Point, nth int, all []scenario, change ...func(*backup.Config)) backup.Result {
+	l.t.Helper()
 	l.numbers()
-	each := func(what string, do func(sc scenario, s string)) {
-		for i, sc := range all {
-			do(sc, fmt.Sprintf("s%02d", i))
-		}
-	}
-	each("setup", func(sc scenario, s string) {
+	for i, sc := range all {
+		s := schema(i)
 		l.source.Exec(append([]string{"CREATE DATABASE " + s, "CREATE DATABASE " + s + "2"}, with(s, sc.setup)...)...)
-	})
+	}
 	l.hold(syncpoint.RedoCaughtUp, 1, func() {
-		each("early", func(sc scenario, s string) { l.source.Exec(with(s, sc.early)...) })
+		for i, sc := range all {
+			l.source.Exec(with(schema(i), sc.early)...)
+		}
 	})
 	ddl := func() {
-		each("ddl", func(sc scenario, s string) {
-			l.source.Exec(with(s, sc.ddl)...)
+		for i, sc := range all {
+			l.source.Exec(with(schema(i), sc.ddl)...)
 			if sc.do != nil {
-				sc.do(l, s)
+				sc.do(l, schema(i))
 			}
-		})
+		}
 	}
 	if at == syncpoint.CopyOpen { // of a round that found something to do
 		l.hold(syncpoint.CopyDone, 1, func() {
@@ -227,22 +233,27 @@ func runScenarios(t *testing.T, at syncpoint.Point, nth int, all []scenario) {
 	} else {
 		l.hold(at, nth, ddl)
 	}
-	res, events, err := l.backup()
+	res, events, err := l.backup(change...)
 	for _, e := range events {
 		if e.Kind == run.KindNote || e.Kind == run.KindWarning {
-			t.Log(e.Phase, e.Message)
+			l.t.Log(e.Phase, e.Message)
 		}
 	}
 	if err != nil {
-		t.Fatalf("backup: %v", err)
+		l.t.Fatalf("backup: %v", err)
 	}
 	l.allHeld()
-	each("later", func(sc scenario, s string) { l.source.Exec(with(s, sc.later)...) })
-	restored := l.restore()
-	l.same(restored, res)
-	each("reuse", func(sc scenario, s string) {
-		if err := restored.Server.Exec(t.Context(), with(s, sc.reuse)...); err != nil {
-			t.Errorf("%s: %v", sc.name, err)
-		}
-	})
+	return res
 }
+
+// reuse uses the names that the scenarios have left free.
+func (l *lab) reuse(restored *mysqldtest.Server, all []scenario) {
+	l.t.Helper()
+	for i, sc := range all {
+		if err := restored.Server.Exec(l.t.Context(), with(schema(i), sc.reuse)...); err != nil {
+			l.t.Errorf("%s: %v", sc.name, err)
+		}
+	}
+}
+
+func schema(i int) string { return fmt.Sprintf("s%02d", i) }
