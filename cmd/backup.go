@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"crypto/tls"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/core/state"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/plugins/host"
 	"github.com/remora-backup/remora/plugins/sdk"
@@ -63,8 +65,37 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
 		KeyringFile: s.MySQL.KeyringFile,
 	})
+	if err != nil {
+		return plan, err
+	}
 	o.row.BackupID = plan.ID
-	return plan, err
+	return o.doubtEmpty(ctx, plan, storage)
+}
+
+// doubtEmpty lets the backup warn if its storage has never seen one although there were
+// backups here: a file system that is not mounted looks like that.
+func (o *operation) doubtEmpty(ctx context.Context, plan run.Plan, storage plug.Storage) (run.Plan, error) {
+	r, err := repo.Open(ctx, storage)
+	if err != nil || r.Exists() {
+		return plan, err
+	}
+	all, err := o.store.History(ctx)
+	if err != nil {
+		return plan, err
+	}
+	at := slices.IndexFunc(all, func(b state.Operation) bool {
+		return b.Operation == "backup" && (b.State == run.Complete || b.State == run.CompleteWithWarnings)
+	})
+	if at < 0 {
+		return plan, nil
+	}
+	first := &plan.Phases[0]
+	do := first.Do
+	first.Do = func(ctx context.Context, t *run.Task) error {
+		t.Warn("the storage is empty, but backup %s was completed on %s: is it the right storage, and mounted?", all[at].ID, stamp(all[at].Ended))
+		return do(ctx, t)
+	}
+	return plan, nil
 }
 
 func (p *plugins) lock(ctx context.Context, s config.Settings, reach *sdk.Server) (*host.Plugin, error) {

@@ -65,6 +65,9 @@ func Open(ctx context.Context, storage plug.Storage) (*Repo, error) {
 	return r, nil
 }
 
+// Exists reports whether a backup was ever begun on the storage.
+func (r *Repo) Exists() bool { return r.config != nil }
+
 // create puts remora.json if there is none.
 func (r *Repo) create(ctx context.Context, newest string, compression Compression) error {
 	if r.config != nil {
