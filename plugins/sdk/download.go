@@ -47,6 +47,7 @@ func (d *download) watch(conn *net.UnixConn) {
 }
 
 func (d *download) send(conn *net.UnixConn) error {
+	_ = conn.SetWriteBuffer(wire.SocketBuffer) // more than the system allows is cut to that
 	buf := make([]byte, wire.Buffer)
 	for {
 		n, err := d.from.Read(buf)
