@@ -182,7 +182,7 @@ func with(s string, statements []string) []string {
 //	25                        no filters: a backup is of the whole server
 //	33                        keys are not part of a backup
 //	+ import                  TestImport: a backup that began again hides the others
-//	+ lock, kill, ENOSPC      TestFaults; overrun: TestOverrun
+//	+ lock, faults            TestFaults; overrun: TestOverrun; kill and ENOSPC: testscripts
 func TestScenarios(t *testing.T) {
 	for _, at := range []struct {
 		point syncpoint.Point

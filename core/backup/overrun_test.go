@@ -1,0 +1,86 @@
+package backup_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// TestOverrun holds the follower while the server writes more redo than it keeps. With a
+// consumer the server would wait for us for ever; rather than that we give it up. Either way
+// the backup ends, and says why.
+func TestOverrun(t *testing.T) {
+	for _, consumer := range []bool{false, true} {
+		name := "nobody registered"
+		if consumer {
+			name = "registered"
+		}
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t, mysqldtest.Args("--innodb-redo-log-capacity=8M", "--innodb-flush-log-at-trx-commit=0"))
+			l.numbers()
+			l.source.Exec("CREATE DATABASE s", "CREATE TABLE s.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(2000))")
+			if !consumer { // there is one place: take it until the backup has gone without
+				conn, err := l.source.DB().Conn(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var answer int
+				if err := conn.QueryRowContext(t.Context(), "SELECT innodb_redo_log_consumer_register()").Scan(&answer); err != nil || answer != 0 {
+					t.Fatalf("register a consumer: %d, %v", answer, err)
+				}
+				l.hold(syncpoint.RedoFound, 1, func() {
+					if err := conn.QueryRowContext(t.Context(), "SELECT innodb_redo_log_consumer_unregister()").Scan(&answer); err != nil || answer != 0 {
+						t.Errorf("unregister the consumer: %d, %v", answer, err)
+					}
+					conn.Close()
+				})
+			}
+			l.hold(syncpoint.CopyDone, 1, func() { l.next(syncpoint.RedoBlock, func() { l.roll(t) }) })
+			_, events, err := l.backup()
+			l.allHeld()
+			if got := code.Of(err); got != code.RedoOverrun {
+				t.Errorf("exit code %d, want %d: %v", got, code.RedoOverrun, err)
+			}
+			warned := false
+			for _, e := range events {
+				warned = warned || e.Kind == run.KindWarning && strings.Contains(e.Message, "giving up the redo log consumer")
+			}
+			if warned != consumer {
+				t.Errorf("given up: %t, want %t", warned, consumer)
+			}
+			l.nothingLeft(t)
+		})
+	}
+}
+
+// roll writes until none of the redo files is left that there were.
+func (l *lab) roll(t *testing.T) {
+	ids := func() (first, last uint64) {
+		entries, err := os.ReadDir(filepath.Join(l.source.Dir, redo.Dir))
+		if err != nil {
+			t.Error(err)
+		}
+		first = ^uint64(0)
+		for _, e := range entries {
+			if id, spare, ok := redo.ParseName(e.Name()); ok && !spare {
+				first, last = min(first, id), max(last, id)
+			}
+		}
+		return first, last
+	}
+	_, until := ids()
+	for range 200 {
+		if first, _ := ids(); first > until {
+			return
+		}
+		l.source.Exec("INSERT INTO s.t (v) SELECT REPEAT('x', 2000) FROM numbers.n LIMIT 500", "DELETE FROM s.t")
+	}
+	t.Error("the server kept its redo files")
+}
