@@ -213,6 +213,33 @@ func TestPlanTree(t *testing.T) {
 	}
 }
 
+// Half of a name in "rm -r" is another directory.
+func TestCommandsToTypeAreQuoted(t *testing.T) {
+	r := &restore{place: place{path: "/data/my dir's"}}
+	r.staged.Store(true)
+	if text, want := r.whatIsLeft().Text, `rm -r '/data/my dir'\''s/.remora-restore'`; !strings.HasSuffix(text, want) {
+		t.Errorf("got %s, want %s at its end", text, want)
+	}
+	r.changing.Store(true)
+	if text, want := r.whatIsLeft().Text, `--target '/data/my dir'\''s'. To remove them: rm -r '/data/my dir'\''s'`; !strings.HasSuffix(text, want) {
+		t.Errorf("got %s, want %s at its end", text, want)
+	}
+	r.raw, r.manifest.ID = true, "20261120T221500Z-7f3a"
+	if text, want := r.whatIsLeft().Text, `remora export 20261120T221500Z-7f3a '/data/my dir'\''s'.`; !strings.Contains(text, want) {
+		t.Errorf("got %s, want %s in it", text, want)
+	}
+	r.place.path = t.TempDir()
+	if err := os.WriteFile(filepath.Join(r.place.path, dictionary), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text := r.whatIsLeft().Text; !strings.HasPrefix(text, "All files are in ") || strings.Contains(text, "rm -r") {
+		t.Errorf("after the last rename: got %s", text)
+	}
+	if got := word("/var/lib/mysql-2"); got != "/var/lib/mysql-2" {
+		t.Errorf("a plain path: got %s", got)
+	}
+}
+
 func TestSettingsThatAServerNeeds(t *testing.T) {
 	r := &restore{system: system{dataFilePath: defaultDataFile}}
 	r.manifest.Server.PageSize = 16 << 10

@@ -15,8 +15,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -160,20 +163,38 @@ func (r *restore) whatIsLeft() run.Left {
 	if !r.staged.Load() {
 		return run.Left{Text: "Nothing was written."}
 	}
-	verb := "restore"
-	if r.raw {
-		verb = "export"
-	}
 	l := run.Left{Names: []string{r.incomplete()}}
-	l.Text = fmt.Sprintf("Incomplete files are left in %s; no server can start from %s. To go on with what is whole: remora %s --backup %s --target %s. To remove them: rm -r %s",
-		r.incomplete(), r.place.path, verb, r.manifest.ID, r.place.path, l.Names[0])
+	again, target := r.again(), word(r.place.path)
+	l.Text = fmt.Sprintf("Incomplete files are left in %s; no server can start from %s. To go on with what is whole: %s. To remove them: rm -r %s",
+		r.incomplete(), r.place.path, again, word(l.Names[0]))
 	if r.changing.Load() {
 		l.Names = append(l.Names, r.place.path)
-		l.Text = fmt.Sprintf("Part of the files is in %s, without mysql.ibd: no server can start from it. To go on: remora %s --backup %s --target %s. To remove them: rm -r %s",
-			r.place.path, verb, r.manifest.ID, r.place.path, r.place.path)
+		l.Text = fmt.Sprintf("Part of the files is in %s, without mysql.ibd: no server can start from it. To go on: %s. To remove them: rm -r %s",
+			r.place.path, again, target)
+		if _, err := os.Lstat(filepath.Join(r.place.path, dictionary)); err == nil {
+			l.Text = fmt.Sprintf("All files are in %s, but would perhaps not survive a power failure. To make sure: %s", r.place.path, again)
+		}
 	}
 	return l
 }
+
+// again is the command that goes on.
+func (r *restore) again() string {
+	if r.raw {
+		return fmt.Sprintf("remora export %s %s", r.manifest.ID, word(r.place.path))
+	}
+	return fmt.Sprintf("remora restore --backup %s --target %s", r.manifest.ID, word(r.place.path))
+}
+
+// word quotes a path for the shell: people copy what we tell them to type.
+func word(path string) string {
+	if plain.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+var plain = regexp.MustCompile(`^[A-Za-z0-9_./@%+=:,-]+$`)
 
 func (r *restore) incomplete() string { return filepath.Join(r.place.path, StagingName) }
 
