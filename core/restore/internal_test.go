@@ -378,6 +378,21 @@ func TestPublishMovesOverNothing(t *testing.T) {
 			t.Errorf("%s: got %q, %v", name, b, err)
 		}
 	}
+	// A run that was killed while it removed the staging directory.
+	if err := s.dir.RemoveAll(dataName); err != nil {
+		t.Fatal(err)
+	}
+	committed = false
+	if err := s.publish(t.Context(), func() error { return nil }, func() { committed = true }); err != nil || !committed {
+		t.Errorf("publish again without data/: %v, committed %v", err, committed)
+	}
+	if err := os.Remove(filepath.Join(target, dictionary)); err != nil {
+		t.Fatal(err)
+	}
+	committed = false
+	if err := s.publish(t.Context(), func() error { return nil }, func() { committed = true }); err == nil || committed {
+		t.Errorf("publish without data/ and without the dictionary: %v, committed %v", err, committed)
+	}
 }
 
 // A planted link does not lead a write out of the staging directory.

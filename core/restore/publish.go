@@ -25,6 +25,10 @@ const hidden = dictionary + ".unpublished"
 // publish moves the entries of data/ to the target. It can be repeated after a crash.
 // begin is called before the first of them moves, commit when nothing can go back any more.
 func (s *staging) publish(ctx context.Context, begin func() error, commit func()) error {
+	if s.published() {
+		commit()
+		return nil
+	}
 	if err := s.beginPublishing(); err != nil {
 		return err
 	}
@@ -70,6 +74,14 @@ func (s *staging) publish(ctx context.Context, begin func() error, commit func()
 	}
 	commit()
 	return nil
+}
+
+// published reports whether an earlier run had all in place and ended while it tidied up:
+// only then data/ goes.
+func (s *staging) published() bool {
+	_, gone := s.dir.Lstat(dataName)
+	_, there := s.target.Lstat(dictionary)
+	return s.state.Stage == publishing && errors.Is(gone, fs.ErrNotExist) && there == nil
 }
 
 // at is a point where an interruption is looked for as well: nothing else here waits.

@@ -201,7 +201,13 @@ func (s *staging) forget() error {
 }
 
 // remove takes the staging directory away; nothing of the restore may be in it any more.
+// Until only data/ and the state are left, a run that is killed here can be run again.
 func (s *staging) remove() error {
+	for _, name := range []string{packsName, binlogDir, logName, dataName} {
+		if err := s.dir.RemoveAll(name); err != nil {
+			return fmt.Errorf("remove the staging directory: %w", err)
+		}
+	}
 	if err := s.target.RemoveAll(StagingName); err != nil {
 		return fmt.Errorf("remove the staging directory: %w", err)
 	}
