@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -229,6 +230,16 @@ func TestPasswordRefusesAFileOthersCanRead(t *testing.T) {
 				t.Errorf("hint: got %q, want %q", code.HintOf(err), want)
 			}
 		})
+	}
+}
+
+func TestPasswordDoesNotWaitForAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (MySQL{PasswordFile: path}).Password(); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
 

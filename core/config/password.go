@@ -18,7 +18,7 @@ func (m MySQL) Password() (string, error) {
 	if m.PasswordFile == "" {
 		return "", nil
 	}
-	f, err := os.Open(m.PasswordFile)
+	f, err := os.OpenFile(m.PasswordFile, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its writer
 	if err != nil {
 		return "", code.New(code.Usage, "read [mysql] password_file: %w", err)
 	}
