@@ -36,6 +36,7 @@ func needs() []need {
 	locks, tryLocks := table("metadata_locks")
 	threads, tryThreads := table("threads")
 	keyring, tryKeyring := table("keyring_component_status")
+	errorLog, tryErrorLog := table("error_log")
 	return []need{
 		{"BACKUP_ADMIN", "*.*", "to lock the instance and read log_status", false, tryConsumer},
 		{"SELECT", logStatus, "to read the position of the backup", false, tryLogStatus},
@@ -47,6 +48,7 @@ func needs() []need {
 		{"SELECT", locks, "to prove that the lock is held", true, tryLocks},
 		{"SELECT", threads, "to name who blocks the lock", true, tryThreads},
 		{"SELECT", keyring, "to see the keyring", true, tryKeyring},
+		{"SELECT", errorLog, "to tell a harmless ALTER INSTANCE during a backup from one that switches redo logging off", true, tryErrorLog},
 	}
 }
 

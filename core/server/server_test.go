@@ -210,6 +210,7 @@ func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 		{"BACKUP_ADMIN", "*.*"}, {"SELECT", "performance_schema.log_status"}, {"PROCESS", "*.*"}, {"REPLICATION CLIENT", "*.*"},
 		{"SHOW DATABASES", "*.*"}, {"RELOAD", "*.*"}, {"FLUSH_TABLES", "*.*"}, {"SELECT", "performance_schema.metadata_locks"},
 		{"SELECT", "performance_schema.threads"}, {"SELECT", "performance_schema.keyring_component_status"},
+		{"SELECT", "performance_schema.error_log"},
 	}
 	const required = 4 // the first of all
 	for i, without := range all {
