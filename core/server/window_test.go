@@ -1,0 +1,81 @@
+package server_test
+
+import (
+	"testing"
+
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/server"
+)
+
+// What is asked under the lock, by an account that may see everything and by one that may not.
+func TestWindow(t *testing.T) {
+	s := mysqldtest.Start(t)
+	s.Exec("CREATE USER few@localhost", "GRANT BACKUP_ADMIN, PROCESS ON *.* TO few@localhost", "CREATE DATABASE `a b`", "CREATE TABLE `a b`.`größe` (i INT)",
+		"CREATE TABLESPACE g ADD DATAFILE 'g.ibd'", "CREATE UNDO TABLESPACE u ADD DATAFILE 'u.ibu'")
+	all, few := connect(t, server.Config{Socket: s.Socket, User: "root"}), connect(t, server.Config{Socket: s.Socket, User: "few"})
+
+	spaces, err := few.TablespacePaths(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := map[string]uint32{}
+	for _, p := range spaces {
+		paths[p.Path] = p.ID
+	}
+	for _, want := range []string{"./a@0020b/gr@1i@1je.ibd", "g.ibd", "u.ibu", "./undo_001", "./sys/sys_config.ibd"} {
+		if paths[want] == 0 {
+			t.Errorf("%s is not listed in %v", want, paths)
+		}
+	}
+
+	conn, err := s.DB().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var id uint64
+	if err := conn.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	see := func(who *server.Server, want server.Sight) {
+		t.Helper()
+		if got, err := who.HoldsBackupLock(t.Context(), id); err != nil || got != want {
+			t.Errorf("lock: %v, %v; want %v", got, err, want)
+		}
+	}
+	see(all, server.No)
+	see(few, server.Unseen)
+	if _, err := conn.ExecContext(t.Context(), "LOCK INSTANCE FOR BACKUP"); err != nil {
+		t.Fatal(err)
+	}
+	see(all, server.Yes)
+	if got, err := all.HoldsBackupLock(t.Context(), id+1); err != nil || got != server.No {
+		t.Errorf("lock of another connection: %v, %v; want %v", got, err, server.No)
+	}
+	if _, err := conn.ExecContext(t.Context(), "UNLOCK INSTANCE"); err != nil {
+		t.Fatal(err)
+	}
+
+	before, err := few.Altered(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	switched := func(who *server.Server, want server.Sight, count uint64) {
+		t.Helper()
+		now, err := who.Altered(t.Context())
+		if err != nil || now.Count-before.Count != count {
+			t.Errorf("altered: %v, %v; want %d more than %v", now, err, count, before)
+		}
+		if got, err := who.RedoSwitched(t.Context(), before); err != nil || got != want {
+			t.Errorf("redo switched: %v, %v; want %v", got, err, want)
+		}
+	}
+	switched(all, server.No, 0)
+	s.Exec("ALTER INSTANCE RELOAD TLS")
+	switched(all, server.No, 1)
+	switched(few, server.Unseen, 1)
+	s.Exec("SET GLOBAL log_error_verbosity = 1")
+	switched(all, server.Unseen, 1)
+	s.Exec("SET GLOBAL log_error_verbosity = 3", "ALTER INSTANCE DISABLE INNODB REDO_LOG", "ALTER INSTANCE ENABLE INNODB REDO_LOG")
+	switched(all, server.Yes, 3)
+}
