@@ -144,7 +144,11 @@ func (c *redoCapture) watch(ctx context.Context, s *server.Server, capacity uint
 		c.mu.Lock()
 		at := c.captured
 		c.mu.Unlock()
-		err := c.consumer.Advance(ctx, uint64(at))
+		// A statement that is cut off takes the connection with it, which is then missing at
+		// the end: one that has begun is finished.
+		whole, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		err := c.consumer.Advance(whole, uint64(at))
+		done()
 		if err == nil {
 			var now uint64
 			if now, err = s.CurrentLSN(ctx); err == nil && float64(now)-float64(at) > consumerLag*float64(capacity) {

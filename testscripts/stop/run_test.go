@@ -62,6 +62,9 @@ func (c *check) arrange(ctx context.Context) error {
 	if o.fault == fail {
 		orders[0][2] = "fail"
 	}
+	if o.fault == killMysqld && o.operation == "restore" {
+		orders[0] = append(orders[0], "nth=2") // the first progress is told before the server starts
+	}
 	if at := trigger(o.point); at != "" {
 		orders = append(orders, []string{"arm", string(at), "fail"})
 	}
