@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -44,7 +45,8 @@ type app struct {
 
 // Main carries out the command that env.Args name and returns the exit code.
 func Main(ctx context.Context, env Env) int {
-	env.Stdout, env.Stderr = &steadfast{w: env.Stdout}, &steadfast{w: env.Stderr}
+	out := &steadfast{w: env.Stdout}
+	env.Stdout, env.Stderr = out, &steadfast{w: env.Stderr}
 	a := &app{env: env, stop: func() {}}
 	root := a.root()
 	root.SetArgs(env.Args)
@@ -53,6 +55,9 @@ func Main(ctx context.Context, env Env) int {
 	err = interruption(c.Context(), err)
 	if err != nil && !a.ran {
 		err = misuse(root, err)
+	}
+	if err == nil && c.Annotations[ownSignals] == "" {
+		err = out.lost() // an operation's answer is another one
 	}
 	var told *reported
 	if err != nil && !errors.As(err, &told) {
@@ -167,16 +172,24 @@ type steadfast struct {
 	w io.Writer
 
 	mu   sync.Mutex
-	gone bool
+	gone error
+}
+
+// lost is why a part could not be written, nil if only its reader had enough.
+func (s *steadfast) lost() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone == nil || errors.Is(s.gone, syscall.EPIPE) {
+		return nil
+	}
+	return fmt.Errorf("write the output: %w", s.gone)
 }
 
 func (s *steadfast) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.gone {
-		if _, err := s.w.Write(p); err != nil {
-			s.gone = true
-		}
+	if s.gone == nil {
+		_, s.gone = s.w.Write(p)
 	}
 	return len(p), nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/remora-backup/remora/core/code"
@@ -217,6 +218,22 @@ func TestEmptyRepository(t *testing.T) {
 	// Who verifies every night must hear of a storage that is not mounted.
 	if got := h.run(t, "verify"); got != int(code.Usage) || !strings.Contains(h.err.String(), "there is none") {
 		t.Errorf("verify: got code %d and %q, want 10", got, h.err)
+	}
+}
+
+type broken struct{ err error }
+
+func (b broken) Write([]byte) (int, error) { return 0, b.err }
+
+// A list that is cut by a full disk is not a list; one whose reader had enough is.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	h := newHome(t, "")
+	for err, want := range map[error]int{syscall.ENOSPC: 1, syscall.EPIPE: 0} {
+		env := h.env(t, "list")
+		env.Stdout = broken{err}
+		if got := Main(t.Context(), env); got != want {
+			t.Errorf("%v: got code %d and %q, want %d", err, got, h.err, want)
+		}
 	}
 }
 
