@@ -314,3 +314,25 @@ func TestDiscard(t *testing.T) {
 		t.Error("of something that is no id: got no error")
 	}
 }
+
+// An object that was acknowledged and then lost is missed before the manifest is put.
+func TestForgottenObjectC7(t *testing.T) {
+	for _, kind := range []string{"pack-000001", "pack-000002", "files", "index-000001"} {
+		m, lost := newMemory(), false
+		m.fault = func(_ context.Context, op, name string, _ io.Reader) error {
+			if op == "stat" && strings.HasSuffix(name, kind) {
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				_, lost = m.objects[name]
+				delete(m.objects, name)
+			}
+			return nil
+		}
+		_, b, err := backup(t.Context(), m, makeSource(9, 4, 3000), faultOptions, 400)
+		if !lost || code.Of(err) != code.Integrity {
+			t.Errorf("%s forgotten (%v): got %v, want code %d", kind, lost, err, code.Integrity)
+		}
+		m.fault = nil
+		abortClean(t, m, b)
+	}
+}
