@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -31,6 +32,7 @@ func TestLiveServer(t *testing.T) {
 	t.Run("connect", func(t *testing.T) { testConnect(t, s) })
 	t.Run("privileges", func(t *testing.T) { testPrivileges(t, s) })
 	t.Run("killed connection", func(t *testing.T) { testKilled(t, s) })
+	t.Run("orphan", func(t *testing.T) { testOrphan(t, s) })
 }
 
 func testFacts(t *testing.T, s *mysqldtest.Server, root *server.Server) {
@@ -279,6 +281,51 @@ func testKilled(t *testing.T, s *mysqldtest.Server) {
 	}
 	if _, err := account.LogStatus(t.Context()); err != nil {
 		t.Errorf("the pool makes a new connection: got %v", err)
+	}
+}
+
+// testOrphan: only a session of this account, of the lock plugin and of that process is killed,
+// by an account without any privilege.
+func testOrphan(t *testing.T, s *mysqldtest.Server) {
+	s.Exec("CREATE USER 'o'@'localhost'", "CREATE USER 'other'@'localhost'")
+	session := func(user, program string) (*sql.Conn, uint64) {
+		db, _, err := server.Open(server.Config{Socket: s.Socket, User: user, Program: program})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var id uint64
+		if err := conn.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		return conn, id
+	}
+	account := connect(t, server.Config{Socket: s.Socket, User: "o"})
+	for _, c := range []struct {
+		user, program string
+		pid           int
+		want          bool
+	}{
+		{"other", server.LockProgram, os.Getpid(), false},
+		{"o", "", os.Getpid(), false},
+		{"o", server.LockProgram, os.Getpid() + 1, false},
+		{"o", server.LockProgram, os.Getpid(), true},
+	} {
+		conn, id := session(c.user, c.program)
+		killed, err := account.KillOrphan(t.Context(), id, c.pid)
+		if err != nil || killed != c.want {
+			t.Errorf("%+v: got %v, %v", c, killed, err)
+		}
+		if err := conn.PingContext(t.Context()); (err != nil) != c.want {
+			t.Errorf("%+v: the session after it: %v", c, err)
+		}
+	}
+	if killed, err := account.KillOrphan(t.Context(), 1<<40, 1); killed || err != nil {
+		t.Errorf("of no session: got %v, %v", killed, err)
 	}
 }
 
