@@ -40,7 +40,11 @@ func TestScenarios(t *testing.T) {
 			b := &bench{repo: repo, dir: filepath.Join(world.dir, fmt.Sprint("s", w)), tally: new(tally)}
 			defer b.close(t)
 			for s := range queue {
-				ok := t.Run(s.id+" "+s.what, func(t *testing.T) { s.do(t, b) })
+				done := false // also when -run leaves it out
+				ok := t.Run(s.id+" "+s.what, func(t *testing.T) { done = true; s.do(t, b) })
+				if !done {
+					continue
+				}
 				mu.Lock()
 				switch {
 				case s.run == nil && ok:
