@@ -20,39 +20,47 @@ func (o *operation) leave(ctx context.Context) error {
 	default:
 		return err // nothing has been told yet
 	}
-	last := o.sofar.read()
-	if last.end != nil {
-		return last.answer() // only what comes after the end is left
+	told := o.sofar.read()
+	if told.end != nil {
+		return told.answer() // only what comes after the end is left
 	}
-	errs := last.errors
-	if len(errs) == 0 {
-		errs = []run.Event{{Error: err.Error(), Code: int(code.Of(err)), InterruptedBy: err.Error()}}
+	by, left := "", run.Left{Text: "The clean-up was left; the next operation does it."}
+	if why := o.signals.why(); why != nil {
+		by = why.By
 	}
-	first := errs[0]
-	e := run.Event{Seq: last.seq + 1000, Time: time.Now(), Kind: run.KindEnd, Operation: o.kind, ID: o.row.ID,
-		State: run.Failed, Code: first.Code, Error: first.Error, Destructive: last.destructive,
-		Hint: "remora history and remora list show what there is", Message: "Operation aborted", Duration: time.Since(o.row.Started).Seconds()}
+	if len(told.errors) == 0 {
+		told.errors = []run.Event{{Error: err.Error(), Code: int(code.Of(err)), InterruptedBy: by}}
+	}
+	end := told.abandoned(by)
+	switch {
+	case o.meter.Read().Committed: // all but the clean-up had been done before
+		end = run.Event{Seq: end.Seq, Time: end.Time, Kind: run.KindEnd, State: run.CompleteWithWarnings, Message: title(o.kind) + " completed", InterruptedBy: by}
+	case o.current.Aborted != nil:
+		end.Message = o.current.Aborted()
+	}
+	if o.current.Left != nil && end.Code != 0 {
+		left = o.current.Left()
+	}
+	end.Operation, end.ID, end.Duration, end.Leftovers = o.kind, o.row.ID, time.Since(o.row.Started).Seconds(), left.Names
+	o.keep(ctx, run.Event{Seq: end.Seq - 1, Time: end.Time, Kind: run.KindNote, Operation: o.kind, ID: o.row.ID, Message: left.Text}, end)
+	told.end = &end
+	return told.answer()
+}
+
+// abandoned is the end of a run whose clean-up was left. The first error is the answer.
+func (h heard) abandoned(by string) run.Event {
+	first := h.errors[0]
+	e := run.Event{Seq: h.seq + 1000, Time: time.Now(), Kind: run.KindEnd, State: run.Failed, Code: first.Code, Error: first.Error,
+		Destructive: h.destructive, InterruptedBy: by, Databases: h.databases,
+		Hint: "remora history and remora list show what there is", Message: "Operation aborted"}
 	if first.InterruptedBy != "" {
 		e.State = run.Cancelled
 	}
-	for _, one := range errs {
+	for _, one := range h.errors {
 		e.Errors = append(e.Errors, one.Error)
 	}
 	e.Errors = append(e.Errors, "the clean-up was left")
-	var i *run.Interrupted
-	if errors.As(err, &i) {
-		e.InterruptedBy = i.By
-	}
-	if o.current.Aborted != nil {
-		e.Message = o.current.Aborted()
-	}
-	left := run.Left{Text: "The clean-up was left; the next operation does it."}
-	if o.current.Left != nil {
-		left = o.current.Left()
-	}
-	e.Leftovers = left.Names
-	o.keep(ctx, run.Event{Seq: e.Seq - 1, Time: e.Time, Kind: run.KindNote, Operation: o.kind, ID: o.row.ID, Message: left.Text}, e)
-	return &code.Error{Code: code.Code(first.Code), Err: errors.New(first.Error)}
+	return e
 }
 
 // keep passes last words on to those who must get them, within tellWithin.

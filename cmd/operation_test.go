@@ -186,6 +186,31 @@ func TestSecondSignalNeedsNoCleanUp(t *testing.T) {
 	}
 }
 
+// After the commit nothing changes the answer, not even a clean-up that is left.
+func TestALeftCleanUpAfterTheCommitIsSuccess(t *testing.T) {
+	h := newHome(t, "")
+	stuck, gone := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(stuck); <-gone })
+	work := func(_ context.Context, task *run.Task) error { task.Commit(); return nil }
+	err := h.operate(t, flags{asJSON: true}, work, func(ctx context.Context, _ *run.Task, _ error) error {
+		defer close(gone)
+		for ctx.Err() == nil {
+			select {
+			case h.signals <- syscall.SIGINT:
+			case <-ctx.Done():
+			}
+		}
+		<-stuck
+		return nil
+	})
+	if err != nil || !strings.Contains(h.out.String(), `"message":"Backup completed"`) {
+		t.Errorf("got %v, %s; want success", err, h.out)
+	}
+	if all := h.history(t); len(all) != 1 || all[0].State != run.CompleteWithWarnings {
+		t.Errorf("got %+v, want it complete", all)
+	}
+}
+
 // refuse is a stream whose reader has gone.
 type refuse struct{}
 

@@ -168,6 +168,7 @@ func (r *runner) setCommitted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.commit = true
+	r.meter.committed.Store(true)
 }
 
 // verdict is the end event, its message and result still missing.

@@ -141,6 +141,7 @@ type Meter struct {
 	done, total atomic.Int64
 	shown       atomic.Int32
 	moved       atomic.Int64 // grows with every sign of life but the bytes
+	committed   atomic.Bool
 
 	mu    sync.Mutex
 	phase string
@@ -156,13 +157,14 @@ type Reading struct {
 	Done, Total int64     // bytes; Total is 0 if the phase does not count bytes
 	Percent     *int
 	ETA         time.Duration // 0 if unknown
+	Committed   bool          // nothing can change the answer any more: it is success
 }
 
 // Read returns the present reading.
 func (m *Meter) Read() Reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := Reading{Phase: m.phase, Since: m.since, Done: m.done.Load(), Total: m.total.Load(), Percent: m.pct, ETA: m.left}
+	r := Reading{Phase: m.phase, Since: m.since, Done: m.done.Load(), Total: m.total.Load(), Percent: m.pct, ETA: m.left, Committed: m.committed.Load()}
 	return r
 }
 

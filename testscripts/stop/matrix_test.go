@@ -230,7 +230,6 @@ type bench struct {
 	repo   string // with the good backup
 	dir    string
 	source *source
-	sums   map[string]string // of the source
 	tally  *tally
 }
 
