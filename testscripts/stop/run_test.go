@@ -40,7 +40,9 @@ func (b *bench) run(t *testing.T, o one) {
 		if err := c.do(ctx); err != nil {
 			t.Fatalf("%v\n%s\n%s", err, p.out, p.err)
 		}
-		_, _ = p.sync(ctx, "resume", string(o.point)) // it may be gone, or have gone on by itself
+		if o.point != syncpoint.OperationBegin || o.fault != sigint && o.fault != sigterm {
+			_, _ = p.sync(ctx, "resume", string(o.point)) // it may be gone, or have gone on by itself
+		}
 	}
 	c.answer, err = p.wait(ctx)
 	if err != nil {
@@ -117,7 +119,7 @@ func (c *check) stop(ctx context.Context, s syscall.Signal) error {
 		return err
 	}
 	if c.o.point == syncpoint.OperationBegin || c.o.point == syncpoint.CleanupLockFile {
-		return nil // nobody can be asked; the first goes on by itself, to the other it is the same
+		return nil // nobody can be asked; the first goes on when it is interrupted, to the other it is the same
 	}
 	return c.p.interrupted(ctx)
 }
