@@ -80,6 +80,7 @@ type engine struct {
 
 	held      plug.Held       // nil unless the lock is held
 	asked     bool            // which tables are discarded, since the redo is followed
+	known     map[uint32]bool // by space id: in the dictionary when that was asked
 	discarded map[uint32]bool // by space id
 	altered   server.Altered  // at the beginning
 	begun     int             // how often it began again

@@ -92,8 +92,18 @@ func (e *engine) find(ctx context.Context, p place, locked bool) (entry, error) 
 //
 // An import changes the file without redo, and nothing in the redo says that it is over.
 // The dictionary says so; a copy must begin after that.
+//
+// A table can also be dropped between the look and the question, and its removal be in
+// the redo by then. So who is away is settled before the question, and one that the
+// dictionary does not know any more is gone, not imported.
 func (e *engine) judge(ctx context.Context, f *found, locked bool) error {
-	ask := slices.ContainsFunc(f.spaces, func(en entry) bool { return e.track.isAway(en.space) })
+	away := map[uint32]bool{}
+	for _, en := range f.spaces {
+		if e.track.isAway(en.space) {
+			away[en.space] = true
+		}
+	}
+	ask := len(away) > 0
 	if locked {
 		ask = ask || slices.ContainsFunc(f.gone, func(m missing) bool { return !e.discarded[m.space] || !e.track.isAway(m.space) })
 	}
@@ -107,10 +117,10 @@ func (e *engine) judge(ctx context.Context, f *found, locked bool) error {
 			f.left = append(f.left, en.path)
 			return true
 		}
-		if ask && e.track.isAway(en.space) {
+		if away[en.space] && e.known[en.space] {
 			e.track.imported(en.space)
 		}
-		return false
+		return away[en.space] && !e.known[en.space]
 	})
 	e.sort(f)
 	for _, m := range f.gone {
@@ -127,8 +137,9 @@ func (e *engine) askDiscarded(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.discarded, e.asked = map[uint32]bool{}, true
+	e.known, e.discarded, e.asked = map[uint32]bool{}, map[uint32]bool{}, true
 	for _, s := range known {
+		e.known[s.ID] = true
 		if !s.HasFile() {
 			e.discarded[s.ID] = true
 			e.track.setAway(s.ID)
