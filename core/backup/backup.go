@@ -31,13 +31,16 @@ import (
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
+// Workers is how many tablespaces are copied at once if Config does not say.
+const Workers = 2
+
 // Config is what a backup needs. The parts are open already and stay the caller's to close.
 type Config struct {
 	Server      *server.Server
 	Storage     plug.Storage
 	Lock        plug.Lock
 	Compression repo.Compression // "" is the repository's default
-	Parallel    int              // copy workers; 0 is 2
+	Parallel    int              // copy workers; 0 is Workers
 	LockWait    time.Duration    // how long to wait for the backup lock; 0 is 30 s
 	Version     string           // of remora, for the manifest
 	KeyringFile string           // data file of the server's keyring, for an encrypted redo log; "" finds it in the data directory
@@ -96,7 +99,7 @@ type engine struct {
 // New returns the plan of a backup.
 func New(ctx context.Context, cfg Config) (run.Plan, error) {
 	if cfg.Parallel == 0 {
-		cfg.Parallel = 2
+		cfg.Parallel = Workers
 	}
 	if cfg.LockWait == 0 {
 		cfg.LockWait = 30 * time.Second
