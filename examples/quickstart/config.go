@@ -21,6 +21,7 @@ var account = []string{
 	"GRANT SELECT ON performance_schema.log_status TO 'remora'@'localhost'",
 	"GRANT SELECT ON performance_schema.metadata_locks TO 'remora'@'localhost'",
 	"GRANT SELECT ON performance_schema.threads TO 'remora'@'localhost'",
+	"GRANT SELECT ON performance_schema.error_log TO 'remora'@'localhost'",
 }
 
 func (q *quickstart) configure(ctx context.Context) error {
