@@ -270,7 +270,11 @@ func outOfMemory(t *testing.T, b *bench) {
 	if err := unix.Prlimit(c.p.pid(), unix.RLIMIT_AS, &limit, nil); err != nil {
 		t.Fatal(err)
 	}
-	c.ends(2, 0) // 0 if it needed no more than it had
+	died := 2
+	if raceDetector {
+		died = 66 // the race detector's own way to die
+	}
+	c.ends(died, 2, 0) // 0 if it needed no more than it had
 }
 
 func killQuery(t *testing.T, b *bench) {
