@@ -29,6 +29,7 @@
 //	   +-- core/config       TOML to settings
 //	   +-- core/code         what an error means: exit codes
 //	   +-- core/syncpoint    named places where tests hold a run
+//	   +-- core/needs        what a test does when the machine lacks something
 //	   +-- core/version      MySQL versions, and who may open whose data
 //
 // Arrows point down only, and the test in this directory holds the table.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 const whole = `
@@ -207,7 +208,7 @@ func TestPasswordRefusesAFileOthersCanRead(t *testing.T) {
 			}
 			if c.owner >= 0 {
 				if os.Geteuid() != 0 {
-					t.Skip("only root can give a file away")
+					needs.Missing(t, "only root can give a file away")
 				}
 				if err := os.Chown(path, c.owner, 0); err != nil {
 					t.Fatal(err)

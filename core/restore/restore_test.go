@@ -12,6 +12,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -174,7 +175,7 @@ func TestRestoreUnusual(t *testing.T) {
 // What belongs to the target's owner is given to the owner.
 func TestOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
+		needs.Missing(t, "only root can give files away")
 	}
 	f := sharedFixture(t)
 	target := t.TempDir()

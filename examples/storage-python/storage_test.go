@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/plugins/host"
@@ -21,7 +22,7 @@ import (
 func script(t *testing.T) string {
 	t.Helper()
 	if out, err := exec.Command("/usr/bin/python3", "-c", "import grpc").CombinedOutput(); err != nil {
-		t.Skipf("needs Debian's python3-grpcio: %v: %s", err, out)
+		needs.Missing(t, "needs Debian's python3-grpcio: %v: %s", err, out)
 	}
 	b, err := os.ReadFile("storage.py")
 	if err != nil {

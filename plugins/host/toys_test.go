@@ -182,9 +182,6 @@ func TestLockIsLostWithItsPlugin(t *testing.T) {
 }
 
 func TestStuckReleaseKillsThePlugin(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for the bound of a release")
-	}
 	p, _ := startLock(t, map[string]any{"stuck": true})
 	h, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, time.Second)
 	if err != nil {

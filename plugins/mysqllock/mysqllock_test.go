@@ -311,9 +311,6 @@ func hostKilled(w *world) {
 
 // pluginStopped: a process that is stopped cannot unlock; its lease does.
 func pluginStopped(w *world) {
-	if testing.Short() {
-		w.t.Skip("waits for a lease to run out")
-	}
 	w.acquire(plug.ScopeBackup)
 	if err := syscall.Kill(w.p.Pid(), syscall.SIGSTOP); err != nil {
 		w.t.Fatal(err)

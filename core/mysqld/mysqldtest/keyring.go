@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/examples/lab"
 )
 
@@ -17,7 +18,7 @@ func Keyring(t testing.TB) (bin, file string) {
 	from := filepath.Dir(filepath.Dir(Binary(t)))
 	plugins := "root/usr/lib/mysql/plugin"
 	if _, err := os.Stat(filepath.Join(from, plugins, "component_keyring_file.so")); err != nil {
-		t.Skipf("the keyring can be used with the private MySQL only: %v", err)
+		needs.Missing(t, "the keyring can be used with the private MySQL only: %v", err)
 	}
 	// Beside the original, as links cannot leave their file system.
 	dir, err := os.MkdirTemp(filepath.Dir(from), ".keyring-")
