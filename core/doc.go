@@ -40,7 +40,7 @@
 //	the redo of a live server read    core/backup/redofiles.go, follow.go
 //	a redo record parsed              core/innodb/redo/parser.go, record.go
 //	decided what to copy again        core/backup/tracker.go
-//	the server locked                 core/backup/window.go, through plugins/mysqllock
+//	the server locked                 core/backup/lock.go, window.go, through plugins/mysqllock
 //	an extent's place and digest      core/repo/index.go
 //	the prepare percentage computed   core/mysqld/progress.go
 //	an exit code defined              core/code/code.go

@@ -214,6 +214,8 @@ func (s *source) testInterrupted(t *testing.T) {
 		t.Fatalf("got %v, want %v", err, errPoint)
 	} else if last := events[len(events)-1].Message; !strings.Contains(last, "data might be corrupted") {
 		t.Errorf("last line: got %q", last)
+	} else if !events[len(events)-1].Destructive {
+		t.Errorf("the end event does not say that data was being changed")
 	}
 	_, err := d.prepare(t.Context())
 	if code.Of(err) != code.Integrity || !strings.Contains(err.Error(), "no way back") {

@@ -41,7 +41,10 @@ func (w *work) recover(ctx context.Context, t *run.Task) error {
 	if err != nil {
 		return err
 	}
-	// From here on the files are not the backup's any more.
+	// From here on the files are not the backup's any more; the history knows it first.
+	if err := t.Destructive(ctx); err != nil {
+		return err
+	}
 	if err := w.journal.enter(w.root, recovering); err != nil {
 		return err
 	}
