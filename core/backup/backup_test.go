@@ -151,7 +151,14 @@ func (l *lab) restore(opts ...mysqldtest.Option) *mysqldtest.Server {
 func (l *lab) same(restored *mysqldtest.Server, res backup.Result) {
 	l.t.Helper()
 	mysqldtest.CatchUp(l.t, l.source, restored, res.BinlogFile, res.BinlogPosition)
-	want, err := mysqldtest.Checksums(l.source.DB())
+	l.equal(restored, l.source)
+	l.whole(restored)
+}
+
+// equal compares every table and definition of a restored server with those of another.
+func (l *lab) equal(restored, with *mysqldtest.Server) {
+	l.t.Helper()
+	want, err := mysqldtest.Checksums(with.DB())
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -167,7 +174,7 @@ func (l *lab) same(restored *mysqldtest.Server, res backup.Result) {
 		}
 		l.t.Errorf("%d tables restored, source has %d", len(got), len(want))
 	}
-	has, should := definitions(l, restored), definitions(l, l.source)
+	has, should := definitions(l, restored), definitions(l, with)
 	for name, want := range should {
 		if got, ok := has[name]; !ok || got != want {
 			l.t.Errorf("%s: %q, source has %q", name, got, want)
@@ -178,7 +185,6 @@ func (l *lab) same(restored *mysqldtest.Server, res backup.Result) {
 			l.t.Errorf("%s is not at the source", name)
 		}
 	}
-	l.whole(restored)
 }
 
 // busy loads the workload and keeps it running until the returned function is called.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"time"
 
@@ -65,10 +66,11 @@ func (e *engine) copyAll(ctx context.Context, t *run.Task) error {
 	return syncpoint.At(ctx, syncpoint.CopyDone)
 }
 
-// catchUp copies again what DDL made stale, in rounds, until a round is short. At its end
-// nothing is on its way to the storage, so that the time under the lock is not spent
-// waiting for it.
+// catchUp copies again what DDL made stale, in rounds, until a round is short or they get no
+// smaller. At its end nothing is on its way to the storage, so that the time under the lock
+// is not spent waiting for it.
 func (e *engine) catchUp(ctx context.Context, t *run.Task) error {
+	smallest := int64(math.MaxInt64)
 	for round := 1; round <= maxRounds; round++ {
 		if err := syncpoint.At(ctx, syncpoint.CatchUpRound); err != nil {
 			return err
@@ -102,9 +104,11 @@ func (e *engine) catchUp(ctx context.Context, t *run.Task) error {
 		if err := e.others.refresh(ctx, now.others, false); err != nil {
 			return err
 		}
-		if len(now.todo) == 0 || time.Since(began) < shortRound {
+		n := bytesOf(now.todo)
+		if len(now.todo) == 0 || time.Since(began) < shortRound || n > smallest-smallest/10 {
 			break
 		}
+		smallest = n
 	}
 	return e.settle(ctx)
 }

@@ -35,6 +35,7 @@ type copier struct {
 	begun   func() redo.LSN // redo parsed so far
 	reread  atomic.Int64    // extents that were torn at first
 	again   atomic.Int64    // tablespaces that were copied again
+	kept    kept            // what is read while the server is locked
 }
 
 // copying is a tablespace file that is being copied, or was.

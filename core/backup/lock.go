@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +18,8 @@ import (
 const (
 	// lockedBytes is how much may be copied under the lock. While the lock is waited for
 	// DDL comes to its end, such as an index that was being built; if it leaves more than
-	// this to copy, the lock is given back for another round without it.
+	// this to copy, the lock is given back for another round without it. The limit doubles
+	// each time: DDL that never stops leaves as much the next time.
 	lockedBytes = 8 << 20
 	// maxLocks bounds how often the lock is taken: the last time whatever is to be copied
 	// is copied under it.
@@ -27,18 +29,22 @@ const (
 // lock takes the backup lock. While it is held no file of the server is created, renamed
 // or removed, and no index is built without redo; DML goes on.
 func (e *engine) lock(ctx context.Context, t *run.Task) error {
-	for try := 1; ; try++ {
+	limit := int64(lockedBytes)
+	for try := 1; ; try, limit = try+1, 2*limit {
+		if try == maxLocks {
+			limit = math.MaxInt64
+		}
 		if err := e.takeLock(ctx, t); err != nil {
 			return err
 		}
 		if err := syncpoint.At(ctx, syncpoint.LockHeld); err != nil {
 			return err
 		}
-		n, err := e.lookLocked(ctx, try >= maxLocks)
+		n, err := e.lookLocked(ctx, limit)
 		if err != nil {
 			return err
 		}
-		if e.track.born() == 0 && (n <= lockedBytes || try >= maxLocks) {
+		if e.track.born() == 0 && n <= limit {
 			return nil
 		}
 		if err := e.release(ctx); err != nil {
@@ -96,8 +102,8 @@ func (e *engine) acquire(ctx context.Context, scope plug.Scope) (plug.Held, erro
 }
 
 // lookLocked finds out under the lock what there is and how many bytes are left to copy. If
-// the redo alone says that it is too much, and this is not the last time, it does not look.
-func (e *engine) lookLocked(ctx context.Context, last bool) (int64, error) {
+// the redo alone says that they are more than limit, it does not look.
+func (e *engine) lookLocked(ctx context.Context, limit int64) (int64, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, windowLimit, code.New(code.Lock, "the look under the lock took longer than %v", windowLimit))
 	defer cancel()
 	now, err := e.cfg.Server.LogStatus(ctx)
@@ -107,7 +113,7 @@ func (e *engine) lookLocked(ctx context.Context, last bool) (int64, error) {
 	if err := e.awaitSoon(ctx, now.LSN); err != nil {
 		return 0, err
 	}
-	if n := e.track.spoiltBytes(); n > lockedBytes && !last {
+	if n := e.track.spoiltBytes(); n > limit {
 		return n, nil
 	}
 	if err := syncpoint.At(ctx, syncpoint.LockLook); err != nil {

@@ -22,6 +22,9 @@ const redoPath = "#innodb_redo/captured"
 
 // cutLogs gets the redo and the binlog up to exactly the sync point, after the lock.
 func (e *engine) cutLogs(ctx context.Context, t *run.Task) error {
+	if err := e.copier.storeKept(ctx); err != nil {
+		return err
+	}
 	if err := syncpoint.At(ctx, syncpoint.TailRedo); err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ func (e *engine) syncPoint(ctx context.Context, t *run.Task) error {
 // the right id (look has made sure of that), and has a copy that nothing has spoiled since.
 // No file is created, renamed or removed any more, so one look is enough.
 func (e *engine) copyRest(ctx context.Context, t *run.Task) error {
+	e.copier.kept.left = keptLimit
 	if err := e.copier.all(ctx, t, e.last.todo); err != nil {
 		return err
 	}

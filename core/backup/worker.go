@@ -59,7 +59,11 @@ func (w *worker) copy(ctx context.Context, u unit) error {
 
 // extent copies n bytes at offset at.
 func (w *worker) extent(ctx context.Context, c *copying, at int64, n int) error {
-	b := w.packer.Room(n)
+	keep := w.kept.room(n)
+	b := keep
+	if keep == nil {
+		b = w.packer.Room(n)
+	}
 	seen, err := w.read(ctx, c, b, at)
 	if err != nil {
 		return err
@@ -74,7 +78,9 @@ func (w *worker) extent(ctx context.Context, c *copying, at int64, n int) error 
 		return nil
 	}
 	e := repo.Extent{File: c.id, Offset: at, MaxLSN: seen.MaxLSN}
-	if err := w.packer.Extent(ctx, e, b); err != nil {
+	if keep != nil {
+		w.kept.add(e, keep)
+	} else if err := w.packer.Extent(ctx, e, b); err != nil {
 		return err
 	}
 	w.task.Advance(int64(n))

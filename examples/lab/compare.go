@@ -52,9 +52,6 @@ func Quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``"
 // applied everything the source had written when CatchUp was called, and stops replicating. Any replication
 // error is returned. source must listen on TCP; ctx bounds the wait.
 func CatchUp(ctx context.Context, source, replica *Server, file string, pos uint64) error {
-	if source.Port == 0 {
-		return errors.New("replicate: the source does not listen on TCP")
-	}
 	endFile, endPos, err := source.Position(ctx)
 	if err != nil {
 		return err
@@ -62,13 +59,8 @@ func CatchUp(ctx context.Context, source, replica *Server, file string, pos uint
 	if file > endFile || file == endFile && pos > endPos {
 		return fmt.Errorf("replicate: %s:%d lies behind the end of the source's binary log, %s:%d", file, pos, endFile, endPos)
 	}
-	err = replica.Exec(ctx, "STOP REPLICA", "RESET REPLICA ALL", fmt.Sprintf(
-		`CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=%d, SOURCE_USER='root', GET_SOURCE_PUBLIC_KEY=1,
-		SOURCE_LOG_FILE='%s', SOURCE_LOG_POS=%d, SOURCE_AUTO_POSITION=0, SOURCE_CONNECT_RETRY=1,
-		SOURCE_HEARTBEAT_PERIOD=0.2`, // the source's thread notices soon that we are gone
-		source.Port, file, pos), "START REPLICA")
-	if err != nil {
-		return fmt.Errorf("replicate: %w", err)
+	if err := replica.follow(ctx, source, file, pos, ""); err != nil {
+		return err
 	}
 	for {
 		var waited sql.NullInt64 // NULL: the applier does not run; -1: not yet there
@@ -88,6 +80,49 @@ func CatchUp(ctx context.Context, source, replica *Server, file string, pos uint
 		case <-time.After(20 * time.Millisecond): // after NULL, which comes at once
 		}
 	}
+}
+
+// ReplicateUntil makes an empty server what source was at a position of its binary log, by replaying that from its
+// first event on. ctx bounds the wait.
+func ReplicateUntil(ctx context.Context, source, replica *Server, file string, pos uint64) error {
+	until := fmt.Sprintf(" UNTIL SOURCE_LOG_FILE='%s', SOURCE_LOG_POS=%d", file, pos)
+	if err := replica.follow(ctx, source, "", 4, until); err != nil {
+		return err
+	}
+	for {
+		var applying string
+		err := replica.db.QueryRowContext(ctx, "SELECT SERVICE_STATE FROM performance_schema.replication_applier_status").Scan(&applying)
+		if err == nil {
+			err = replica.replicationError(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("replicate until %s:%d: %w", file, pos, err)
+		}
+		if applying == "OFF" {
+			return replica.Exec(ctx, "STOP REPLICA")
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("replicate until %s:%d: %w", file, pos, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// follow starts replication from a position of the source's binary log on; the file "" is the first.
+func (s *Server) follow(ctx context.Context, source *Server, file string, pos uint64, until string) error {
+	if source.Port == 0 {
+		return errors.New("replicate: the source does not listen on TCP")
+	}
+	err := s.Exec(ctx, "STOP REPLICA", "RESET REPLICA ALL", fmt.Sprintf(
+		`CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=%d, SOURCE_USER='root', GET_SOURCE_PUBLIC_KEY=1,
+		SOURCE_LOG_FILE='%s', SOURCE_LOG_POS=%d, SOURCE_AUTO_POSITION=0, SOURCE_CONNECT_RETRY=1,
+		SOURCE_HEARTBEAT_PERIOD=0.2`, // the source's thread notices soon that we are gone
+		source.Port, file, pos), "START REPLICA"+until)
+	if err != nil {
+		return fmt.Errorf("replicate: %w", err)
+	}
+	return nil
 }
 
 // replicationError returns what stopped one of the replica's threads.

@@ -160,6 +160,17 @@ func CatchUp(t testing.TB, source, replica *Server, file string, pos uint64) {
 	}
 }
 
+// ReplicateUntil makes an empty server what source was at a position of its binary log; see lab.ReplicateUntil. Two
+// minutes at most.
+func ReplicateUntil(t testing.TB, source, replica *Server, file string, pos uint64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := lab.ReplicateUntil(ctx, source.Server, replica.Server, file, pos); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Tool returns the path of mysqlbinlog, innochecksum or ibd2sdi of the same MySQL.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
