@@ -1,6 +1,7 @@
 package backup_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
+	"github.com/remora-backup/remora/examples/workload"
 )
 
 // TestOverrun holds the follower while the server writes more redo than it keeps. With a
@@ -84,4 +86,41 @@ func (l *lab) roll(t *testing.T) {
 		l.source.Exec("INSERT INTO s.t (v) SELECT REPEAT('x', 2000) FROM numbers.n LIMIT 500", "DELETE FROM s.t")
 	}
 	t.Error("the server kept its redo files")
+}
+
+// TestSmallestRedo takes a backup while the server writes its redo files full many times
+// over, as fast as it can: as its registered consumer the backup keeps up.
+func TestSmallestRedo(t *testing.T) {
+	const wraps = 5
+	l := newLab(t, mysqldtest.Args("--innodb-redo-log-capacity=8M", "--innodb-flush-log-at-trx-commit=0"))
+	stop := l.busy(workload.Options{Tables: 2, Rows: 5000, Seed: 11}, 8)
+	defer stop()
+	l.numbers()
+	l.source.Exec("CREATE DATABASE s", "CREATE TABLE s.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(2000))")
+	l.hold(syncpoint.CopyDone, 1, func() {
+		for until := l.lsn() + wraps*8<<20; l.lsn() < until; {
+			l.source.Exec("INSERT INTO s.t (v) SELECT REPEAT(i, 300) FROM numbers.n LIMIT 4000", "DELETE FROM s.t WHERE id % 3 = 0")
+		}
+	})
+	res, events, err := l.backup()
+	stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.allHeld()
+	for _, e := range events {
+		if e.Kind == run.KindWarning {
+			t.Errorf("warning: %s", e.Message)
+		}
+	}
+	l.same(l.restore(), res)
+}
+
+func (l *lab) lsn() (n uint64) {
+	l.t.Helper()
+	q := "SELECT STORAGE_ENGINES->>'$.InnoDB.LSN' FROM performance_schema.log_status"
+	if _, err := fmt.Sscan(l.source.QueryString(q), &n); err != nil {
+		l.t.Fatal(err)
+	}
+	return n
 }

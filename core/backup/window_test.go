@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
+var doublings = flag.Int("window.doublings", 2, "how often the table with the large index is doubled, from 5 MiB; 8 makes an index of over 1 GB")
+
 // TestManyTables alters 1,000 tables while a backup with few file descriptors copies them,
 // and lets a large index be under way when the lock is asked for. The time under the lock is
 // logged; that the index is not copied under it is checked.
@@ -19,7 +22,10 @@ func TestManyTables(t *testing.T) {
 	l := newLab(t, mysqldtest.Args("--innodb-buffer-pool-size=256M", "--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0", "--innodb-redo-log-capacity=512M"))
 	l.numbers()
 	l.source.Exec("CREATE DATABASE many")
-	l.source.Exec(flat(table("many.big", 20000, ""), []string{"INSERT INTO many.big (a, v) SELECT a, v FROM many.big", "INSERT INTO many.big (a, v) SELECT a, v FROM many.big"})...)
+	l.source.Exec(table("many.big", 20000, "")...)
+	for range *doublings {
+		l.source.Exec("INSERT INTO many.big (a, v) SELECT a, v FROM many.big")
+	}
 	// each makes one statement for each of the thousand tables, on four connections.
 	each := func(statement string) {
 		var writers sync.WaitGroup
@@ -65,6 +71,7 @@ func TestManyTables(t *testing.T) {
 	if !givenBack {
 		t.Errorf("the lock was not given back although an index ended just before it was granted")
 	}
+	t.Logf("tablespace with the large index: %s bytes", l.source.QueryString("SELECT FILE_SIZE FROM information_schema.INNODB_TABLESPACES WHERE NAME = 'many/big'"))
 	t.Logf("locked for %.1f ms, waited %.1f ms", res.LockMS, res.LockWaitMS)
 	l.same(l.restore(), res)
 }
