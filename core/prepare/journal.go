@@ -33,11 +33,15 @@ type journal struct {
 	Stage  stage    `json:"stage"`
 	Groups [][]step `json:"groups,omitempty"`
 	Done   int      `json:"done"` // groups carried out
+
+	// disk is the directory, opened before the first change of this run: write errors are
+	// told to whoever syncs the file system, but only those that came after the open.
+	disk *os.File
 }
 
 const journalFormat = 1
 
-// readJournal returns nil if there is none.
+// readJournal returns nil if there is none. The caller closes the journal.
 func readJournal(root *os.Root) (*journal, error) {
 	b, err := root.ReadFile(JournalName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +58,25 @@ func readJournal(root *os.Root) (*journal, error) {
 	if j.Format != journalFormat || !slices.Contains(known, j.Stage) || j.Done < 0 || j.Done > len(j.Groups) {
 		return nil, code.New(code.Integrity, "decode %s: format %d, stage %q are not known here", JournalName, j.Format, j.Stage)
 	}
+	if err := j.open(root); err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
 	return &j, nil
+}
+
+// open is done before the first change: by the first save, or when an earlier run is gone on with.
+func (j *journal) open(root *os.Root) (err error) {
+	if j.disk == nil {
+		j.disk, err = root.Open(".")
+	}
+	return err
+}
+
+func (j *journal) close() error {
+	if j == nil || j.disk == nil {
+		return nil
+	}
+	return j.disk.Close()
 }
 
 // save writes the journal durably, after all that was done before.
@@ -63,7 +85,10 @@ func (j *journal) save(root *os.Root) error {
 	if err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	if err := syncAll(root); err != nil {
+	if err := j.open(root); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	if err := j.sync(); err != nil {
 		return err
 	}
 	const temp = JournalName + ".tmp"
@@ -73,12 +98,20 @@ func (j *journal) save(root *os.Root) error {
 	if err := root.Rename(temp, JournalName); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	return syncAll(root)
+	return j.sync()
 }
 
 func (j *journal) enter(root *os.Root, s stage) error {
 	j.Stage = s
 	return j.save(root)
+}
+
+// sync makes everything written to the file system durable.
+func (j *journal) sync() error {
+	if err := unix.Syncfs(int(j.disk.Fd())); err != nil {
+		return noSpace(fmt.Errorf("sync the directory: %w", err))
+	}
+	return nil
 }
 
 // carryOut does the groups that are not done yet.
@@ -140,19 +173,6 @@ func writeFile(root *os.Root, name string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// syncAll makes everything written to the file system durable.
-func syncAll(root *os.Root) error {
-	d, err := root.Open(".")
-	if err != nil {
-		return fmt.Errorf("sync the directory: %w", err)
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return noSpace(fmt.Errorf("sync the directory: %w", err))
-	}
-	return nil
 }
 
 // noSpace gives an error its code if it says that the file system is full.

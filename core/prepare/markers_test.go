@@ -64,6 +64,30 @@ func TestMarkersCanBeInterruptedAnywhere(t *testing.T) {
 	}
 }
 
+// Write errors between two saves are told only to a descriptor that was open before them.
+func TestAJournalSyncsThroughOneDescriptor(t *testing.T) {
+	root := found{}.make(t)
+	made := &journal{Format: journalFormat, Stage: applying}
+	if err := made.save(root); err != nil {
+		t.Fatal(err)
+	}
+	read, err := readJournal(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, j := range map[string]*journal{"made": made, "read": read} {
+		if err := j.save(root); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := j.close(); err != nil {
+			t.Fatalf("%s: close what was opened before the first change: %v", name, err)
+		}
+		if err := j.save(root); err == nil {
+			t.Errorf("%s: got no error of a closed descriptor: the directory was opened anew after the changes", name)
+		}
+	}
+}
+
 // doSteps does as many steps; the end of the last whole group is written down, or not.
 func doSteps(t *testing.T, root *os.Root, j *journal, n int, saved bool) {
 	for _, g := range j.Groups {

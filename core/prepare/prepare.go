@@ -164,6 +164,7 @@ func (w *work) cleanup(_ context.Context, t *run.Task, failed error) error {
 		return nil
 	}
 	defer w.root.Close()
+	defer w.journal.close()
 	if w.inc != nil {
 		defer w.inc.Close()
 	}
