@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // JournalName is the file in which a prepare writes how far it is, before the first change.
@@ -115,7 +117,7 @@ func (j *journal) sync() error {
 }
 
 // carryOut does the groups that are not done yet.
-func (j *journal) carryOut(root *os.Root) error {
+func (j *journal) carryOut(ctx context.Context, root *os.Root) error {
 	for j.Done < len(j.Groups) {
 		for _, s := range j.Groups[j.Done] {
 			if err := s.do(root); err != nil {
@@ -124,6 +126,9 @@ func (j *journal) carryOut(root *os.Root) error {
 		}
 		j.Done++
 		if err := j.save(root); err != nil {
+			return err
+		}
+		if err := at(ctx, syncpoint.ApplyingGroup); err != nil {
 			return err
 		}
 	}

@@ -16,10 +16,11 @@ package prepare
 import (
 	"context"
 	"os"
-	"path/filepath"
+	"sync/atomic"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // The phases, in order.
@@ -74,6 +75,10 @@ type work struct {
 	incPath string
 	changes []change        // what it has
 	hadMeta map[uint32]bool // tablespaces that it found first
+
+	// For the last words of a run that failed, which may be asked for at any moment.
+	opened   atomic.Bool // path is known
+	changing atomic.Bool // a server is let to change the data, now or in an earlier run
 }
 
 // New returns the plan. It does nothing yet; an error is a wrong Config.
@@ -94,6 +99,7 @@ func New(cfg Config) (run.Plan, error) {
 		Cleanup: w.cleanup,
 		Result:  w.result,
 		Aborted: w.aborted,
+		Left:    w.whatIsLeft,
 	}, nil
 }
 
@@ -109,11 +115,17 @@ func (w *work) unless(do func(context.Context, *run.Task) error) func(context.Co
 
 // apply changes names as the markers say, and makes the redo log.
 func (w *work) apply(ctx context.Context, t *run.Task) error {
+	if err := at(ctx, syncpoint.ApplyingBefore); err != nil {
+		return err
+	}
 	if w.journal == nil {
 		w.journal = &journal{Format: journalFormat, Stage: applying, Groups: w.groups}
 		if err := w.journal.save(w.root); err != nil {
 			return err
 		}
+	}
+	if err := at(ctx, syncpoint.ApplyingBegun); err != nil {
+		return err
 	}
 	if w.journal.Stage != applying {
 		return nil
@@ -121,7 +133,7 @@ func (w *work) apply(ctx context.Context, t *run.Task) error {
 	if n := w.source.markers; n > 0 {
 		t.Note("applying %d marker files of DDL during the copy", n)
 	}
-	if err := w.journal.carryOut(w.root); err != nil {
+	if err := w.journal.carryOut(ctx, w.root); err != nil {
 		return err
 	}
 	if w.inc != nil {
@@ -133,9 +145,19 @@ func (w *work) apply(ctx context.Context, t *run.Task) error {
 		return err
 	}
 	if w.source.kind == kindXtraBackup {
-		return w.source.log.make(ctx, w.root, w.source.creator())
+		if err := w.source.log.make(ctx, w.root, w.source.creator()); err != nil {
+			return err
+		}
 	}
-	return nil
+	return at(ctx, syncpoint.ApplyingDone)
+}
+
+// at is a point where an interruption is looked for as well.
+func at(ctx context.Context, p syncpoint.Point) error {
+	if err := syncpoint.At(ctx, p); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 func (w *work) exists(name string) bool {
@@ -151,15 +173,7 @@ func (w *work) result() any {
 	}
 }
 
-// aborted is the last line of a run that failed.
-func (w *work) aborted() string {
-	if w.journal != nil && w.journal.Stage == recovering {
-		return "Operation aborted - data might be corrupted"
-	}
-	return "Operation aborted"
-}
-
-func (w *work) cleanup(_ context.Context, t *run.Task, failed error) error {
+func (w *work) cleanup(ctx context.Context, t *run.Task, failed error) error {
 	if w.root == nil {
 		return nil
 	}
@@ -169,14 +183,8 @@ func (w *work) cleanup(_ context.Context, t *run.Task, failed error) error {
 		defer w.inc.Close()
 	}
 	w.source.log.close()
-	if failed == nil || w.journal == nil {
-		return nil
-	}
-	switch w.journal.Stage {
-	case applying, recovered:
-		t.Note("%s is changed in part. Run the same command again to go on.", w.path)
-	case recovering:
-		t.Note("%s is recovered in part and of no use: take it from the backup again. What the server said is in %s.", w.path, filepath.Join(w.path, LogName))
+	if failed != nil && w.journal != nil {
+		t.Fail(syncpoint.At(ctx, syncpoint.CleanupDirectory))
 	}
 	return nil
 }

@@ -35,27 +35,51 @@ func (w *work) recover(ctx context.Context, t *run.Task) error {
 	whole := run.Progress{Percent: new(100), LSN: end, TargetLSN: end}
 	if w.journal.Stage == recovered {
 		t.Progress(whole)
-		return nil
+		return w.changes(ctx, t)
+	}
+	if err := at(ctx, syncpoint.PrepareBinlog); err != nil {
+		return err
 	}
 	logBin, err := w.copyBinlog()
 	if err != nil {
 		return err
 	}
-	// From here on the files are not the backup's any more; the history knows it first.
-	if err := t.Destructive(ctx); err != nil {
+	if err := at(ctx, syncpoint.PrepareJournal); err != nil {
+		return err
+	}
+	if err := w.changes(ctx, t); err != nil {
+		return err
+	}
+	if err := at(ctx, syncpoint.PrepareDestructive); err != nil {
 		return err
 	}
 	if err := w.journal.enter(w.root, recovering); err != nil {
 		return err
 	}
-	if err := syncpoint.At(ctx, syncpoint.PrepareSpawn); err != nil {
+	if err := at(ctx, syncpoint.PrepareSpawn); err != nil {
 		return err
 	}
 	if err := w.runServer(ctx, t, logBin); err != nil {
 		return err
 	}
+	if err := at(ctx, syncpoint.PrepareRecovered); err != nil {
+		return err
+	}
 	t.Progress(whole)
-	return w.journal.enter(w.root, recovered)
+	if err := w.journal.enter(w.root, recovered); err != nil {
+		return err
+	}
+	return at(ctx, syncpoint.PrepareKept)
+}
+
+// changes remembers that the files are not the backup's any more: the history knows it
+// before it is so.
+func (w *work) changes(ctx context.Context, t *run.Task) error {
+	if err := t.Destructive(ctx); err != nil {
+		return fmt.Errorf("remember that the directory changes: %w", err)
+	}
+	w.changing.Store(true)
+	return nil
 }
 
 func (w *work) runServer(ctx context.Context, t *run.Task, logBin string) error {
@@ -163,9 +187,12 @@ func (w *work) dataBytes() (n int64) {
 
 // finish removes what belongs to the server that recovered and tells other tools. Each
 // step may be repeated.
-func (w *work) finish(_ context.Context, t *run.Task) error {
+func (w *work) finish(ctx context.Context, t *run.Task) error {
 	if err := w.removeServerFiles(); err != nil {
 		return fmt.Errorf("remove what the recovery left: %w", err)
+	}
+	if err := at(ctx, syncpoint.PrepareDropped); err != nil {
+		return err
 	}
 	if w.source.kind == kindXtraBackup {
 		if err := w.tellXtraBackup(); err != nil {
@@ -175,11 +202,15 @@ func (w *work) finish(_ context.Context, t *run.Task) error {
 	if err := w.giveToOwner(); err != nil {
 		return fmt.Errorf("give the files to their owner: %w", err)
 	}
+	if err := at(ctx, syncpoint.PrepareOwned); err != nil {
+		return err
+	}
 	w.journal.Groups, w.journal.Done = nil, 0
 	if err := w.journal.enter(w.root, prepared); err != nil {
 		return err
 	}
 	t.Commit()
+	_ = syncpoint.At(ctx, syncpoint.PrepareDone) // nothing here can undo it
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/core/version"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
@@ -44,6 +45,9 @@ func (s *source) creator() string {
 
 // read finds out what the directory is and all that can be wrong, before any change.
 func (w *work) read(ctx context.Context, t *run.Task) error {
+	if err := at(ctx, syncpoint.ReadingStart); err != nil {
+		return err
+	}
 	if err := w.open(); err != nil {
 		return err
 	}
@@ -91,7 +95,10 @@ func (w *work) read(ctx context.Context, t *run.Task) error {
 	if err := w.source.log.check(ctx); err != nil {
 		return err
 	}
-	return w.checkDDL()
+	if err := w.checkDDL(); err != nil {
+		return err
+	}
+	return at(ctx, syncpoint.ReadingChecked)
 }
 
 func (w *work) open() error {
@@ -108,6 +115,7 @@ func (w *work) open() error {
 	if w.root, err = os.OpenRoot(w.path); err != nil {
 		return code.New(code.Usage, "open the directory: %w", err)
 	}
+	w.opened.Store(true)
 	if pid := restore.InUse(w.path); pid != 0 {
 		return code.New(code.Target, "open the directory: %s is in use by process %d, a running server", w.path, pid)
 	}
@@ -129,6 +137,10 @@ func (w *work) earlier(t *run.Task) (done bool, err error) {
 		t.Note("%s is prepared already: nothing is done", w.path)
 		return true, nil
 	case recovering:
+		if e, err := restore.ReadExport(w.path); err == nil {
+			w.source.databases = e.Manifest.Databases
+		}
+		w.changing.Store(true)
 		return false, code.Hint(code.Integrity, "take the directory from the backup again, then prepare it",
 			"an earlier run was interrupted while a server recovered %s: the data may be corrupted, and there is no way back to the original files", w.path)
 	}

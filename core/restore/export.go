@@ -14,6 +14,7 @@ import (
 
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // ExportName is the file that says what an exported directory is.
@@ -82,19 +83,25 @@ func (r *restore) publishRaw(ctx context.Context, t *run.Task) error {
 		if err := s.sync(); err != nil {
 			return err
 		}
+		if err := at(ctx, syncpoint.ExportSynced); err != nil {
+			return err
+		}
 		if err := s.enter(prepared); err != nil {
+			return err
+		}
+		if err := at(ctx, syncpoint.ExportFetched); err != nil {
 			return err
 		}
 	}
 	if s.state.Stage == prepared {
-		if err := r.finishRaw(); err != nil {
+		if err := r.finishRaw(ctx); err != nil {
 			return fmt.Errorf("finish the export: %w", noSpace(err))
 		}
 	}
 	return r.publish(ctx, t)
 }
 
-func (r *restore) finishRaw() error {
+func (r *restore) finishRaw(ctx context.Context) error {
 	s, made := r.staging, []string{ExportName}
 	if log := r.manifest.Binlog.File; log != "" {
 		err := s.dir.Rename(r.tree.binlog, path.Join(dataName, log))
@@ -106,6 +113,9 @@ func (r *restore) finishRaw() error {
 			return err
 		}
 		made = append(made, index)
+	}
+	if err := at(ctx, syncpoint.ExportBinlog); err != nil {
+		return err
 	}
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
@@ -121,5 +131,8 @@ func (r *restore) finishRaw() error {
 			return err
 		}
 	}
-	return s.sync()
+	if err := s.sync(); err != nil {
+		return err
+	}
+	return at(ctx, syncpoint.ExportDescribed)
 }

@@ -235,7 +235,7 @@ func TestCommandsToTypeAreQuoted(t *testing.T) {
 	if text := r.whatIsLeft().Text; !strings.HasPrefix(text, "All files are in ") || strings.Contains(text, "rm -r") {
 		t.Errorf("after the last rename: got %s", text)
 	}
-	if got := word("/var/lib/mysql-2"); got != "/var/lib/mysql-2" {
+	if got := Word("/var/lib/mysql-2"); got != "/var/lib/mysql-2" {
 		t.Errorf("a plain path: got %s", got)
 	}
 }

@@ -150,12 +150,21 @@ func (r *restore) result() any {
 func (r *restore) aborted() string {
 	switch {
 	case r.changing.Load():
-		return fmt.Sprintf("Operation aborted - data might be corrupted. Affected database(s): %s (%d). Target: %s",
-			quoted(r.manifest.Databases), len(r.manifest.Databases), r.place.path)
+		return Corrupted(r.manifest.Databases, r.place.path)
 	case r.staged.Load():
 		return fmt.Sprintf("Operation aborted. Incomplete files in %s; the server cannot start from them", r.incomplete())
 	}
 	return "Operation aborted"
+}
+
+// Corrupted is the last line of a run that was changing target, with these databases, if
+// they are known.
+func Corrupted(databases []string, target string) string {
+	const text = "Operation aborted - data might be corrupted."
+	if len(databases) == 0 {
+		return fmt.Sprintf("%s Target: %s", text, target)
+	}
+	return fmt.Sprintf("%s Affected database(s): %s (%d). Target: %s", text, quoted(databases), len(databases), target)
 }
 
 // whatIsLeft says how to go on, or to go back.
@@ -164,9 +173,9 @@ func (r *restore) whatIsLeft() run.Left {
 		return run.Left{Text: "Nothing was written."}
 	}
 	l := run.Left{Names: []string{r.incomplete()}}
-	again, target := r.again(), word(r.place.path)
+	again, target := r.again(), Word(r.place.path)
 	l.Text = fmt.Sprintf("Incomplete files are left in %s; no server can start from %s. To go on with what is whole: %s. To remove them: rm -r %s",
-		r.incomplete(), r.place.path, again, word(l.Names[0]))
+		r.incomplete(), r.place.path, again, Word(l.Names[0]))
 	if r.changing.Load() {
 		l.Names = append(l.Names, r.place.path)
 		l.Text = fmt.Sprintf("Part of the files is in %s, without mysql.ibd: no server can start from it. To go on: %s. To remove them: rm -r %s",
@@ -181,13 +190,13 @@ func (r *restore) whatIsLeft() run.Left {
 // again is the command that goes on.
 func (r *restore) again() string {
 	if r.raw {
-		return fmt.Sprintf("remora export %s %s", r.manifest.ID, word(r.place.path))
+		return fmt.Sprintf("remora export %s %s", r.manifest.ID, Word(r.place.path))
 	}
-	return fmt.Sprintf("remora restore --backup %s --target %s", r.manifest.ID, word(r.place.path))
+	return fmt.Sprintf("remora restore --backup %s --target %s", r.manifest.ID, Word(r.place.path))
 }
 
-// word quotes a path for the shell: people copy what we tell them to type.
-func word(path string) string {
+// Word quotes a path for the shell: people copy what we tell them to type.
+func Word(path string) string {
 	if plain.MatchString(path) {
 		return path
 	}

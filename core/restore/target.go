@@ -74,7 +74,7 @@ func resolve(target string) (path string, exists bool, err error) {
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return abs, false, code.Hint(code.Target, "mkdir -p "+word(filepath.Dir(abs)), "find the target: its parent directory must exist: %w", err)
+		return abs, false, code.Hint(code.Target, "mkdir -p "+Word(filepath.Dir(abs)), "find the target: its parent directory must exist: %w", err)
 	}
 	return filepath.Join(parent, filepath.Base(abs)), false, nil
 }

@@ -1,7 +1,7 @@
 package syncpoint
 
-// The points of every operation before its first phase, those of a backup, of a restore,
-// and of what comes after the last phase. The first word is the phase's short name. A new
+// The points of every operation before its first phase, those of a backup, of a restore, of
+// an export, of the preparation of a directory, and of what comes after the last phase. The first word is the phase's short name. A new
 // point is a constant and a line in a list; a test of the lists finds what is missing, and
 // testscripts/stop fails for a point that no run comes to.
 const (
@@ -90,18 +90,33 @@ const (
 	PublishDone          Point = "publish.done"
 	PublishRemoved       Point = "publish.removed"
 
-	CleanupRelease  Point = "cleanup.release"
-	CleanupRedo     Point = "cleanup.redo"
-	CleanupConsumer Point = "cleanup.consumer"
-	CleanupAbort    Point = "cleanup.abort"
-	CleanupManifest Point = "cleanup.manifest"
-	CleanupDelete   Point = "cleanup.delete"
-	CleanupKept     Point = "cleanup.kept"
-	CleanupJournal  Point = "cleanup.journal"
-	CleanupHooks    Point = "cleanup.hooks"
-	CleanupPlugins  Point = "cleanup.plugins"
-	CleanupHistory  Point = "cleanup.history"
-	CleanupLockFile Point = "cleanup.lock_file"
+	ExportSynced    Point = "export.synced"
+	ExportFetched   Point = "export.fetched"
+	ExportBinlog    Point = "export.binlog"
+	ExportDescribed Point = "export.described"
+
+	ReadingStart       Point = "reading.start"
+	ReadingChecked     Point = "reading.checked"
+	ApplyingBefore     Point = "applying.before"
+	ApplyingBegun      Point = "applying.begun"
+	ApplyingGroup      Point = "applying.group"
+	ApplyingDone       Point = "applying.done"
+	PrepareDestructive Point = "prepare.destructive"
+	PrepareKept        Point = "prepare.kept"
+
+	CleanupRelease   Point = "cleanup.release"
+	CleanupRedo      Point = "cleanup.redo"
+	CleanupConsumer  Point = "cleanup.consumer"
+	CleanupAbort     Point = "cleanup.abort"
+	CleanupManifest  Point = "cleanup.manifest"
+	CleanupDelete    Point = "cleanup.delete"
+	CleanupKept      Point = "cleanup.kept"
+	CleanupJournal   Point = "cleanup.journal"
+	CleanupDirectory Point = "cleanup.directory"
+	CleanupHooks     Point = "cleanup.hooks"
+	CleanupPlugins   Point = "cleanup.plugins"
+	CleanupHistory   Point = "cleanup.history"
+	CleanupLockFile  Point = "cleanup.lock_file"
 )
 
 var before = []Point{
@@ -125,9 +140,19 @@ var ofRestore = []Point{
 	PublishBefore, PublishDestructive, PublishHidden, PublishEntry, PublishEntriesSynced, PublishRename, PublishRenamed, PublishDone, PublishRemoved,
 }
 
-// Those of a backup's clean-up, of a restore's, and of what is given back after both.
+// What an export has beside those of a restore that it comes to.
+var ofExport = []Point{ExportSynced, ExportFetched, ExportBinlog, ExportDescribed}
+
+// What a preparation in place has beside those of a restore that it comes to.
+var ofPrepare = []Point{
+	ReadingStart, ReadingChecked, ApplyingBefore, ApplyingBegun, ApplyingGroup, ApplyingDone,
+	PrepareDestructive, PrepareKept,
+}
+
+// Those of a backup's clean-up, of a restore's, of a preparation's, and of what is given back
+// after all of them.
 var after = []Point{
 	CleanupRelease, CleanupRedo, CleanupConsumer, CleanupAbort, CleanupManifest, CleanupDelete,
-	CleanupKept, CleanupJournal,
+	CleanupKept, CleanupJournal, CleanupDirectory,
 	CleanupHooks, CleanupPlugins, CleanupHistory, CleanupLockFile,
 }

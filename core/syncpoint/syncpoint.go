@@ -1,4 +1,4 @@
-// Package syncpoint is the named places where a backup or restore can be held from
+// Package syncpoint is the named places where an operation can be held from
 // outside.
 //
 // A point costs one context look-up when no controller is there, which is always but
@@ -15,13 +15,27 @@ import (
 type Point string
 
 // All returns every point, in the order in which an undisturbed run meets them.
-func All() []Point { return slices.Concat(before, ofBackup, ofRestore, after) }
+func All() []Point { return slices.Concat(before, ofBackup, ofRestore, ofExport, ofPrepare, after) }
 
 // Backup returns the points of a backup's phases.
 func Backup() []Point { return slices.Clone(ofBackup) }
 
 // Restore returns the points of a restore's phases.
 func Restore() []Point { return slices.Clone(ofRestore) }
+
+// Export returns the points of an export's phases: those of a restore without the
+// preparation, and its own.
+func Export() []Point {
+	fetched, publish := slices.Index(ofRestore, PrepareBinlog), slices.Index(ofRestore, PublishBefore)
+	return slices.Concat(ofRestore[:fetched], ofExport, ofRestore[publish:])
+}
+
+// Prepare returns the points of the phases of a preparation in place.
+func Prepare() []Point {
+	changing := slices.Index(ofPrepare, PrepareDestructive)
+	return slices.Concat(ofPrepare[:changing], []Point{PrepareBinlog, PrepareJournal, PrepareDestructive,
+		PrepareSpawn, PrepareProgress, PrepareRecovered, PrepareKept, PrepareDropped, PrepareOwned, PrepareDone})
+}
 
 // Known reports whether p is in the list.
 func Known(p Point) bool { return slices.Contains(All(), p) }
