@@ -75,3 +75,28 @@ func TestManyTables(t *testing.T) {
 	t.Logf("locked for %.1f ms, waited %.1f ms", res.LockMS, res.LockWaitMS)
 	l.same(l.restore(), res)
 }
+
+// TestCopiedUnderTheLock leaves a little for the time under the lock: it is read then, and
+// stored later.
+func TestCopiedUnderTheLock(t *testing.T) {
+	l := newLab(t)
+	l.numbers()
+	l.source.Exec(append([]string{"CREATE DATABASE s"}, table("s.t0", 2000, "")...)...)
+	l.hold(syncpoint.LockBefore, 1, func() {
+		l.source.Exec("ALTER TABLE s.t0 ADD INDEX (v)")
+		for i := range 5 {
+			l.source.Exec(table(fmt.Sprintf("s.t%d", i+1), 300, "")...)
+		}
+	})
+	res, events, err := l.backup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.allHeld()
+	for _, e := range events {
+		if strings.Contains(e.Message, "giving the lock back") {
+			t.Errorf("nothing was copied under the lock: %s", e.Message)
+		}
+	}
+	l.same(l.restore(), res)
+}

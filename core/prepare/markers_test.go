@@ -54,7 +54,7 @@ func TestMarkersCanBeInterruptedAnywhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := j.carryOut(root); err != nil {
+			if err := j.carryOut(t.Context(), root); err != nil {
 				t.Fatalf("after %d of %d steps: %v", stop, steps, err)
 			}
 			if got := contents(t, root); !maps.Equal(got, want) {

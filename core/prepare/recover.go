@@ -35,7 +35,7 @@ func (w *work) recover(ctx context.Context, t *run.Task) error {
 	whole := run.Progress{Percent: new(100), LSN: end, TargetLSN: end}
 	if w.journal.Stage == recovered {
 		t.Progress(whole)
-		return w.changes(ctx, t)
+		return w.destroys(ctx, t)
 	}
 	if err := at(ctx, syncpoint.PrepareBinlog); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (w *work) recover(ctx context.Context, t *run.Task) error {
 	if err := at(ctx, syncpoint.PrepareJournal); err != nil {
 		return err
 	}
-	if err := w.changes(ctx, t); err != nil {
+	if err := w.destroys(ctx, t); err != nil {
 		return err
 	}
 	if err := at(ctx, syncpoint.PrepareDestructive); err != nil {
@@ -72,9 +72,9 @@ func (w *work) recover(ctx context.Context, t *run.Task) error {
 	return at(ctx, syncpoint.PrepareKept)
 }
 
-// changes remembers that the files are not the backup's any more: the history knows it
+// destroys remembers that the files are not the backup's any more: the history knows it
 // before it is so.
-func (w *work) changes(ctx context.Context, t *run.Task) error {
+func (w *work) destroys(ctx context.Context, t *run.Task) error {
 	if err := t.Destructive(ctx); err != nil {
 		return fmt.Errorf("remember that the directory changes: %w", err)
 	}
