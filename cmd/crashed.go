@@ -35,7 +35,11 @@ func (o *operation) findCrashed(ctx context.Context) error {
 		if c.Operation == "backup" {
 			continue
 		}
-		if c.Target != "" {
+		switch {
+		case c.Target == "":
+		case c.Operation == "prepare":
+			o.say("%s may be left changed in part. To go on, or to hear what to do: the same prepare again.", c.Target)
+		default:
 			o.say("Incomplete files may be left in %s. To go on: the same %s again.", c.Target, c.Operation)
 		}
 		if err := o.store.Describe(ctx, c.ID, func(row *state.Operation) { row.Tidied = true }); err != nil {
