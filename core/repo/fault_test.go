@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -220,6 +221,53 @@ func TestAbortTellsLeftovers(t *testing.T) {
 		if stuck != "manifest.json" && code.Of(err) != code.Usage {
 			t.Errorf("got %v, want no backup %s", err, man.ID)
 		}
+	}
+}
+
+// TestLeftoversMayBeThere: of a storage that is gone only what was begun to be put is told;
+// of one that still lists, only what it lists.
+func TestLeftoversMayBeThere(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		fails      string // the put of it, and every delete after that
+		lists      bool
+		want, none []string
+	}{
+		{"gone before the first pack", "pack-000001", false, []string{"pack-000001"}, []string{"files", "manifest.json", "index-000001"}},
+		{"gone before the index", "index-000001", false, []string{"pack-000001", "files", "index-000001"}, []string{"manifest.json"}},
+		{"gone before the manifest", "manifest.json", false, []string{"pack-000001", "files", "index-000001", "manifest.json"}, nil},
+		{"read only from the index on", "index-000001", true, []string{"pack-000001", "files"}, []string{"index-000001", "manifest.json"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, broken := newMemory(), new(atomic.Bool)
+			m.fault = func(_ context.Context, op, name string, _ io.Reader) error {
+				if op == "put" && strings.HasSuffix(name, c.fails) {
+					broken.Store(true)
+				}
+				if broken.Load() && (op != "list" || !c.lists) {
+					return errFault
+				}
+				return nil
+			}
+			_, b, err := backup(t.Context(), m, makeSource(9, 4, 3000), Options{}, 500)
+			if !errors.Is(err, errFault) {
+				t.Fatalf("got %v, want %v", err, errFault)
+			}
+			left, err := b.Abort(t.Context())
+			if !errors.Is(err, errFault) {
+				t.Errorf("abort: got %v, want %v", err, errFault)
+			}
+			for _, name := range c.want {
+				if !slices.Contains(left, dirName(b.ID())+name) {
+					t.Errorf("got %v, want %s in it", left, name)
+				}
+			}
+			for _, name := range c.none {
+				if slices.Contains(left, dirName(b.ID())+name) {
+					t.Errorf("got %v, want no %s, which was never there", left, name)
+				}
+			}
+		})
 	}
 }
 

@@ -96,6 +96,7 @@ func (b *Backup) totals(fold bool) (Totals, error) {
 func (b *Backup) putFiles(ctx context.Context) (Part, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	b.begun = append(b.begun, filesName(b.id))
 	out := &streamWriter{stream: newStream(ctx, &b.puts, b.repo.storage, filesName(b.id), make(chan []byte, chunkQueue+2))}
 	hash := blake3.New(32, nil)
 	z, err := zstd.NewWriter(io.MultiWriter(out, hash), zstd.WithEncoderConcurrency(1))
@@ -173,6 +174,7 @@ func (b *Backup) putManifest(ctx context.Context, m *Manifest) error {
 	if err := decodeSealed(name, raw, &stored); err != nil {
 		return err
 	}
+	b.begun = append(b.begun, name)
 	if err := b.repo.put(ctx, name, raw); err != nil {
 		return err
 	}
@@ -199,22 +201,23 @@ func (b *Backup) Abort(ctx context.Context) ([]string, error) {
 	}
 	b.cancel(errors.New("the backup was aborted"))
 	first := b.waitPuts(ctx)
-	names, err := b.objects(ctx)
+	names, there, err := b.objects(ctx, first == nil)
 	first = cmp.Or(first, err)
 	// Without the manifest it is no backup, so that goes first and the rest stays if it cannot.
 	first = cmp.Or(first, syncpoint.At(ctx, syncpoint.CleanupManifest))
-	manifest := manifestName(b.id)
-	if err := b.repo.storage.Delete(ctx, manifest); err != nil {
-		names = append(names, manifest)
-		slices.Sort(names)
-		return names, cmp.Or(first, failed(ctx, "delete", manifest, err))
+	if manifest := manifestName(b.id); slices.Contains(names, manifest) {
+		if err := b.repo.storage.Delete(ctx, manifest); err != nil {
+			return there, cmp.Or(first, failed(ctx, "delete", manifest, err))
+		}
 	}
 	first = cmp.Or(first, syncpoint.At(ctx, syncpoint.CleanupDelete))
 	var left []string
 	for _, name := range names {
 		if err := b.repo.storage.Delete(ctx, name); err != nil {
-			left = append(left, name)
 			first = cmp.Or(first, failed(ctx, "delete", name, err))
+			if _, is := slices.BinarySearch(there, name); is {
+				left = append(left, name)
+			}
 		}
 	}
 	return left, first
@@ -235,28 +238,29 @@ func (b *Backup) waitPuts(ctx context.Context) error {
 	}
 }
 
-// objects returns the names of all that the backup can have put but the manifest: those
-// it knows of, and those the storage lists.
-func (b *Backup) objects(ctx context.Context) ([]string, error) {
-	names := []string{filesName(b.id)}
+// objects returns the names of all whose put was begun or that the storage lists, and of
+// those that may be there: what is not listed is not, if no put is under way any more.
+func (b *Backup) objects(ctx context.Context, still bool) (names, there []string, err error) {
 	for i := range b.packs.Load() {
 		names = append(names, packName(b.id, i+1))
 	}
 	for i := range b.segments {
 		names = append(names, indexName(b.id, i+1))
 	}
-	var failure error
-	for obj, err := range b.repo.storage.List(ctx, dirName(b.id)) {
-		if err != nil {
-			failure = failed(ctx, "list", dirName(b.id), err)
+	names = append(names, b.begun...)
+	for obj, failure := range b.repo.storage.List(ctx, dirName(b.id)) {
+		if failure != nil {
+			err = failed(ctx, "list", dirName(b.id), failure)
 			break
 		}
-		if obj.Name != manifestName(b.id) {
-			names = append(names, obj.Name)
-		}
+		names, there = append(names, obj.Name), append(there, obj.Name)
 	}
 	slices.Sort(names)
-	return slices.Compact(names), failure
+	names = slices.Compact(names)
+	if !still || err != nil {
+		there = names
+	}
+	return names, there, err
 }
 
 func utc(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -54,6 +54,7 @@ type Backup struct {
 	sizes    []int64 // of packs, by number-1
 
 	puts   sync.WaitGroup // of packs, and of what follows each
+	begun  []string       // what Seal has begun to put beside the index
 	sealed bool
 }
 
