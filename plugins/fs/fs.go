@@ -52,7 +52,7 @@ func Open(c Config) (*Storage, error) {
 	if !strings.HasPrefix(c.Path, "/") {
 		return nil, fmt.Errorf("path %q is not absolute: %w", c.Path, plug.ErrInvalid)
 	}
-	if err := os.MkdirAll(c.Path, 0o700); err != nil {
+	if err := makeRoot(path.Clean(c.Path), syncPath); err != nil {
 		return nil, fmt.Errorf("make the storage directory: %w", err)
 	}
 	root, err := os.OpenRoot(c.Path)

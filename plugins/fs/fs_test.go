@@ -83,6 +83,33 @@ func TestOpenRemovesLeftoversOnly(t *testing.T) {
 	}
 }
 
+// A storage directory that is made is entered durably in its parent, and that in its own.
+func TestTheStorageDirectoryIsMadeDurable(t *testing.T) {
+	dir := t.TempDir()
+	var synced []string
+	root := filepath.Join(dir, "a", "b")
+	sync := func(above string) error {
+		entries, err := os.ReadDir(above)
+		if err != nil || len(entries) != 1 {
+			t.Errorf("%s is synced with %v in it (%v), want the new directory", above, entries, err)
+		}
+		synced = append(synced, above)
+		return syncPath(above)
+	}
+	for range 2 { // the second time nothing is made
+		if err := makeRoot(root, sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{dir, filepath.Join(dir, "a")}; !slices.Equal(synced, want) {
+		t.Errorf("synced were %v, want %v", synced, want)
+	}
+	failure := errors.New("disk on fire")
+	if err := makeRoot(filepath.Join(dir, "c"), func(string) error { return failure }); !errors.Is(err, failure) {
+		t.Errorf("got %v, want what the sync said", err)
+	}
+}
+
 func TestModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	s := open(t, dir)

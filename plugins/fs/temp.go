@@ -58,6 +58,31 @@ func lockNew(f *os.File) error {
 	return nil
 }
 
+// makeRoot makes dir and what is missing above it durable: each new entry is synced in its
+// parent.
+func makeRoot(dir string, sync func(dir string) error) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil // if it is no directory, who opens it says so
+	}
+	above := path.Dir(dir)
+	if err := makeRoot(above, sync); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return sync(above)
+}
+
+func syncPath(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
 // makeDirs makes dir durable: each new entry is synced in its parent.
 func (s *Storage) makeDirs(dir string) error {
 	if dir == "." {
