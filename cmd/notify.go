@@ -3,12 +3,14 @@ package cmd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/plugins/host"
 )
 
 // sendWithin bounds one notice. A plugin that needs longer has its own queue.
@@ -56,4 +58,30 @@ func noticeOf(e run.Event) plug.Notice {
 	}
 	n.Event, _ = json.Marshal(e)
 	return n
+}
+
+func (o *operation) startNotifies(ctx context.Context) error {
+	var all []*notifier
+	for _, c := range o.settings.Notify {
+		started, err := o.plugins.start(ctx, host.Notify, c, nil)
+		if err != nil {
+			return err
+		}
+		all = append(all, &notifier{name: c.Plugin, to: started.Notify(), log: o.log})
+	}
+	o.notifies.Store(&all)
+	return nil
+}
+
+// notify passes what a hook script sends to every notify plugin.
+func (o *operation) notify(ctx context.Context, n plug.Notice) error {
+	all := o.notifies.Load()
+	if all == nil || len(*all) == 0 {
+		return errors.New("no notify plugin is configured")
+	}
+	var errs []error
+	for _, to := range *all {
+		errs = append(errs, send(ctx, to.to, n))
+	}
+	return errors.Join(errs...)
 }

@@ -1,12 +1,8 @@
 package cmd
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,14 +13,12 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/config"
 	"github.com/remora-backup/remora/core/control"
-	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/core/syncpoint/debug"
 	"github.com/remora-backup/remora/hooks"
-	"github.com/remora-backup/remora/plugins/host"
 )
 
 // operation is one backup or restore with all that surrounds it: who is told, what is
@@ -152,91 +146,6 @@ func (o *operation) failed(why error) run.Plan {
 	return plan
 }
 
-// prepare takes what every operation needs, in the order in which it may be refused.
-func (o *operation) prepare(ctx context.Context) (err error) {
-	o.log = logger(config.Log{Level: "info"}, o.tell.log())
-	if o.settings, err = o.app.settings(); err != nil {
-		return err
-	}
-	s := o.settings
-	o.log = logger(s.Log, o.tell.log())
-	o.plugins = &plugins{app: o.app, log: o.log}
-	if o.row.ID, err = repo.NewID(time.Now(), rand.Reader); err != nil {
-		return fmt.Errorf("name the operation: %w", err)
-	}
-	o.row.Operation, o.row.Started, o.row.PID, o.row.RemoraVersion = o.kind, time.Now(), os.Getpid(), thisBuild().Version
-	if o.row.Host, err = os.Hostname(); err != nil {
-		return fmt.Errorf("name this host: %w", err)
-	}
-	if err := o.remember(ctx, s.State.Dir); err != nil {
-		return err
-	}
-	if err := step(ctx, syncpoint.OperationRecorded); err != nil {
-		return err
-	}
-	o.hooks, err = hooks.Open(ctx, hooks.Config{
-		Scripts: s.Hooks.Scripts, Timeout: s.Hooks.Timeout, Config: s.Hooks.Config, IgnoreErrors: s.Hooks.OnError == "ignore",
-		Self: []string{o.app.env.Self, hookHost}, Notify: o.notify, Log: o.log.Named("hooks"),
-	})
-	if err != nil {
-		return err
-	}
-	if err := step(ctx, syncpoint.OperationHooks); err != nil {
-		return err
-	}
-	return o.startNotifies(ctx)
-}
-
-// remember takes the lock file and opens the history, where it first records the end of
-// operations that could not do so themselves.
-func (o *operation) remember(ctx context.Context, dir string) (err error) {
-	if err := step(ctx, syncpoint.OperationBegin); err != nil {
-		return err
-	}
-	owner := state.Owner{PID: o.row.PID, Operation: o.kind, ID: o.row.ID, Host: o.row.Host, Since: o.row.Started}
-	if o.lock, err = state.Lock(dir, owner); err != nil {
-		return err
-	}
-	if o.control, err = control.Listen(dir, o); err != nil {
-		return err
-	}
-	if err := step(ctx, syncpoint.OperationLocked); err != nil {
-		return err
-	}
-	// What was begun is recorded to its end: the interruption is noticed by the next step.
-	ctx = context.WithoutCancel(ctx)
-	if o.store, err = state.Open(ctx, dir); err != nil {
-		return err
-	}
-	return o.findCrashed(ctx)
-}
-
-func (o *operation) startNotifies(ctx context.Context) error {
-	var all []*notifier
-	for _, c := range o.settings.Notify {
-		started, err := o.plugins.start(ctx, host.Notify, c, nil)
-		if err != nil {
-			return err
-		}
-		all = append(all, &notifier{name: c.Plugin, to: started.Notify(), log: o.log})
-	}
-	o.notifies.Store(&all)
-	return nil
-}
-
-// notify passes what a hook script sends to every notify plugin.
-func (o *operation) notify(ctx context.Context, n plug.Notice) error {
-	all := o.notifies.Load()
-	if all == nil || len(*all) == 0 {
-		return errors.New("no notify plugin is configured")
-	}
-	var errs []error
-	for _, to := range *all {
-		errs = append(errs, send(ctx, to.to, n))
-	}
-	return errors.Join(errs...)
-}
-
 func (o *operation) gate(ctx context.Context, e run.Event) error { return o.hooks.Gate(ctx, e) }
 
 // begin writes the row of the history and the start line's facts.
@@ -289,43 +198,6 @@ func (o *operation) readers() []run.Reader {
 		}
 	}
 	return all
-}
-
-// close gives back what prepare and plan took, the last first. The answer has been
-// given: what fails now is logged.
-func (o *operation) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	check := func(what string, err error) {
-		if err != nil {
-			o.log.Warn(what, "error", err)
-		}
-	}
-	for i := len(o.closers) - 1; i >= 0; i-- {
-		check("close", o.closers[i]())
-	}
-	check("end hooks", syncpoint.At(ctx, syncpoint.CleanupHooks))
-	if o.hooks != nil {
-		o.hooks.Close(ctx)
-	}
-	check("end plugins", syncpoint.At(ctx, syncpoint.CleanupPlugins))
-	if o.plugins != nil {
-		check("end plugins", o.plugins.close(ctx))
-	}
-	check("record history", syncpoint.At(ctx, syncpoint.CleanupHistory))
-	if o.store != nil {
-		check("record history", cmp.Or(o.store.Err(), o.store.Close()))
-	}
-	if o.control != nil {
-		check("close the control socket", o.control.Close())
-	}
-	check("release the lock file", syncpoint.At(ctx, syncpoint.CleanupLockFile))
-	if o.lock != nil {
-		check("release the lock file", o.lock.Release())
-	}
-	if o.debug != nil {
-		o.debug.Close()
-	}
 }
 
 // step is a boundary before the run, where an interruption is looked for as it is between

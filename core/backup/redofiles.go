@@ -106,23 +106,6 @@ func (r *redoFiles) findCheckpoint() (redo.LSN, error) {
 	return best, r.open(r.id, r.start)
 }
 
-func readRedoHeader(path string) (redo.FileHeader, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return redo.FileHeader{}, err
-	}
-	defer f.Close()
-	return headerOf(f)
-}
-
-func headerOf(f *os.File) (redo.FileHeader, error) {
-	var b [redo.HeaderSize]byte
-	if _, err := f.ReadAt(b[:], 0); err != nil {
-		return redo.FileHeader{}, err
-	}
-	return redo.ParseFileHeader(b[:])
-}
-
 // open makes file id the current one; it must begin at start and belong to the same log.
 func (r *redoFiles) open(id uint64, start redo.LSN) error {
 	f, err := os.Open(filepath.Join(r.dir, redo.Name(id)))
@@ -289,23 +272,4 @@ func (r *redoFiles) stillThere() error {
 		}
 	}
 	return nil
-}
-
-// flags returns those of the newest file, which hold for the whole log.
-func redoFlags(dir string) (redo.Flags, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, fmt.Errorf("list redo files: %w", err)
-	}
-	newest, found := uint64(0), false
-	for _, e := range entries {
-		if id, spare, ok := redo.ParseName(e.Name()); ok && !spare && (!found || id > newest) {
-			newest, found = id, true
-		}
-	}
-	if !found {
-		return 0, fmt.Errorf("no redo file in %s", dir)
-	}
-	h, err := readRedoHeader(filepath.Join(dir, redo.Name(newest)))
-	return h.Flags, err
 }
