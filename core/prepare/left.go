@@ -52,7 +52,7 @@ func stageOf(dir string) (stage, error) {
 	if err != nil || j == nil {
 		return "", err
 	}
-	return j.Stage, nil
+	return j.Stage, j.close()
 }
 
 // again is the command that goes on.
