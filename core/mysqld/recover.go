@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -278,15 +277,13 @@ func (w *watch) judge(exit error) error {
 	return nil
 }
 
-// noSpace is how the server says it of InnoDB's files, and of others.
-var noSpace = regexp.MustCompile(`(?i)error number (28|122)\b|No space left on device|Disk quota exceeded`)
-
 // fail is the error with what the server itself said. Whatever a full disk led to is its
 // fault, not that of the data.
 func (w *watch) fail(c code.Code, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
-	if w.full {
+	if w.full || full(w.opts.DataDir) {
 		c = code.NoSpace
+		text += " (the disk is full)"
 	}
 	for _, line := range w.result.Errors {
 		text += "\n  mysqld: " + line

@@ -87,7 +87,7 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 	defer cancel(nil)
 	log, err := r.staging.dir.OpenFile(logName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the log of the recovery: %w", err)
+		return fmt.Errorf("open the log of the recovery: %w", noSpace(err))
 	}
 	lines := &serverLog{to: bufio.NewWriter(log)}
 	s, lsn := &r.manifest.Server, &r.manifest.LSN

@@ -82,10 +82,10 @@ func openStaging(at place, want state, own owner) (s *staging, err error) {
 		}
 	}()
 	if err := s.makeTarget(); err != nil {
-		return s, err
+		return s, noSpace(err)
 	}
 	if err := s.takeLock(); err != nil {
-		return s, err
+		return s, noSpace(err)
 	}
 	// Look again: another restore may have been here until a moment ago.
 	again, err := inspect(s.path)
@@ -163,22 +163,26 @@ func (s *staging) enter(next stage, entries ...string) error {
 }
 
 func (s *staging) save(st state) error {
-	b, err := json.Marshal(st)
-	if err != nil {
-		return fmt.Errorf("write the state of the restore: %w", err)
-	}
-	const temp = stateName + ".new"
-	if err := s.writeSynced(temp, append(b, '\n')); err != nil {
-		return fmt.Errorf("write the state of the restore: %w", err)
-	}
-	if err := s.dir.Rename(temp, stateName); err != nil {
-		return fmt.Errorf("write the state of the restore: %w", err)
-	}
-	if err := syncDir(s.dir, "."); err != nil {
-		return fmt.Errorf("write the state of the restore: %w", err)
+	if err := s.write(st); err != nil {
+		return fmt.Errorf("write the state of the restore: %w", noSpace(err))
 	}
 	s.state = st
 	return nil
+}
+
+func (s *staging) write(st state) error {
+	b, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	const temp = stateName + ".new"
+	if err := s.writeSynced(temp, append(b, '\n')); err != nil {
+		return err
+	}
+	if err := s.dir.Rename(temp, stateName); err != nil {
+		return err
+	}
+	return syncDir(s.dir, ".")
 }
 
 func (s *staging) writeSynced(name string, b []byte) error {

@@ -119,7 +119,7 @@ func ours14() []scenario {
 		{id: "E7", what: "state directory that cannot be written", elsewhere: []string{"core/state TestOpenWhereNothingCanBeWritten"}},
 		{id: "E8", what: "target not empty", elsewhere: []string{"core/restore TestRefuseTarget", "testscripts restore_refuses_target.txtar"}},
 		{id: "E9", what: "target in use", elsewhere: []string{"core/restore TestRefuseTargetInUse"}},
-		{id: "E10", what: "target full", elsewhere: []string{"core/restore TestNoSpace"}, partly: "too little space is refused before; the disk that fills up in the middle is not run"},
+		{id: "E10", what: "target full", run: targetFull, elsewhere: []string{"core/restore TestNoSpace"}},
 		{id: "E11", what: "wrong mysqld", elsewhere: []string{"core/restore TestRefuseVersion", "testscripts restore_wrong_server.txtar"}},
 		{id: "E12", what: "prepare killed", run: both(runs("restore", killMysqld, syncpoint.PrepareProgress), runs("restore", killHost, syncpoint.PrepareProgress)), elsewhere: []string{"core/restore TestPrepareInterrupted"}},
 		{id: "E13", what: "restored server does not start", not: "there is no test start beside the recovery itself, whose failure is E12"},
