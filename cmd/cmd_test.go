@@ -152,6 +152,8 @@ func TestMisuseIsTen(t *testing.T) {
 		{"unknown key", "[mysql]\nsokcet = \"/x\"\n", []string{"list"}, []string{`remora.toml:8: unknown key [mysql] sokcet, did you mean "socket"?`}},
 		{"unknown key in a run", "[mysql]\nsokcet = \"/x\"\n", []string{"backup"}, []string{`remora.toml:8: unknown key [mysql] sokcet`}},
 		{"key a plugin refuses", "pth = \"/x\"\n", []string{"list"}, []string{`remora.toml:7: [storage.config]: `, `unknown key "pth", did you mean "path"?`}},
+		{"two files", "", []string{"list", "--config", "/a", "--json", "--json", "--config=/b"}, []string{`error: invalid argument "/b" for "--config" flag: it was given before, as "/a"`, "hint: "}},
+		{"a setting twice", "", []string{"plugin", "check", "fs", "--set", "path=/a", "--set", "b=1", "--set", "path=/b"}, []string{`"--set" flag: it was given before, as "path=/a"`}},
 		{"no such file", "", []string{"list", "--config", "/no/such"}, []string{"error: read configuration: open /no/such", "hint: "}},
 		{"no such backup", "", []string{"show", "20261120T221500Z-7f3a"}, []string{"error: "}},
 		{"no backup at all", "", []string{"show", "latest"}, []string{"error: "}},

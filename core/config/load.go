@@ -39,7 +39,7 @@ func Parse(path, text string) (Settings, error) {
 	if _, err := toml.Decode(text, &tree); err != nil {
 		var syntax toml.ParseError
 		if errors.As(err, &syntax) {
-			return Settings{}, code.New(code.Usage, "%s:%d: %s", path, syntax.Position.Line, syntax.Message)
+			return Settings{}, code.New(code.Usage, "%s:%d: %s", path, syntax.Position.Line, explain(syntax, text))
 		}
 		return Settings{}, code.New(code.Usage, "%s: %w", path, err)
 	}
@@ -55,6 +55,23 @@ func Parse(path, text string) (Settings, error) {
 		return Settings{}, err
 	}
 	return s, nil
+}
+
+// The words of the TOML reader for what stands in the file twice.
+var definedTwice = regexp.MustCompile(`^Key '([^']+)' has already been defined`)
+
+// explain adds where a key or table stood first that is there again.
+func explain(e toml.ParseError, text string) string {
+	m := definedTwice.FindStringSubmatch(e.Message)
+	if m == nil {
+		return e.Message
+	}
+	lines := strings.Split(text, "\n")
+	above := lines[:min(max(e.Position.Line-1, 0), len(lines))]
+	if first := lineOf(strings.Join(above, "\n"), parts(m[1])); first > 0 {
+		return fmt.Sprintf("%s was set before, on line %d: keep one of them", m[1], first)
+	}
+	return m[1] + " was set before: keep one of them"
 }
 
 // decoder keeps what an error needs to name its place.
