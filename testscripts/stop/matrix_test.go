@@ -25,17 +25,29 @@ const (
 	killStore  fault = "kill_storage"
 	killLock   fault = "kill_lock"
 	killNotify fault = "kill_notify"
+	killHook   fault = "kill_hook" // the process in which the hook scripts run
 	killConn   fault = "kill_connection"
 	killMysqld fault = "kill_mysqld"
 	fail       fault = "error"
 	failTidy   fault = "cleanup_error" // SIGINT, then an error in the clean-up
 )
 
+// operations are what is stopped. The last is the preparation of a directory as XtraBackup
+// makes it, whose first phase has more to do.
+var operations = []string{"backup", "restore", "export", "prepare", foreign}
+
+const foreign = "prepare_xtrabackup"
+
 func faults(operation string) []fault {
-	if operation == "restore" {
-		return []fault{sigint, sigterm, cancelled, killHost, killStore, killNotify, killMysqld, fail, failTidy}
+	switch operation {
+	case "restore":
+		return []fault{sigint, sigterm, cancelled, killHost, killStore, killNotify, killHook, killMysqld, fail, failTidy}
+	case "export":
+		return []fault{sigint, sigterm, cancelled, killHost, killStore, killNotify, fail, failTidy}
+	case "prepare", foreign:
+		return []fault{sigint, sigterm, cancelled, killHost, killNotify, killMysqld, fail, failTidy}
 	}
-	return []fault{sigint, sigterm, cancelled, killHost, killStore, killLock, killNotify, killConn, killMysqld, fail, failTidy}
+	return []fault{sigint, sigterm, cancelled, killHost, killStore, killLock, killNotify, killHook, killConn, killMysqld, fail, failTidy}
 }
 
 // one is one run of the matrix.
@@ -48,16 +60,38 @@ type one struct {
 
 func (o one) String() string { return fmt.Sprintf("%s/%s/%s", o.operation, o.point, o.fault) }
 
+// command is the word after remora.
+func (o one) command() string {
+	if o.operation == foreign {
+		return "prepare"
+	}
+	return o.operation
+}
+
 // points of an operation, in its order, those of its clean-up included.
 func points(operation string) []syncpoint.Point {
 	all := syncpoint.All()
 	begin, after := all[:slices.Index(all, syncpoint.BackupStart)], all[slices.Index(all, syncpoint.CleanupRelease):]
 	own, tidy := syncpoint.Backup(), []syncpoint.Point{syncpoint.CleanupRelease, syncpoint.CleanupRedo, syncpoint.CleanupConsumer,
 		syncpoint.CleanupAbort, syncpoint.CleanupManifest, syncpoint.CleanupDelete}
-	if operation == "restore" {
-		own, tidy = syncpoint.Restore(), []syncpoint.Point{syncpoint.CleanupKept, syncpoint.CleanupJournal}
+	kept := []syncpoint.Point{syncpoint.CleanupKept, syncpoint.CleanupJournal}
+	switch operation {
+	case "restore":
+		own, tidy = syncpoint.Restore(), kept
+	case "export":
+		own, tidy = syncpoint.Export(), kept
+	case "prepare", foreign:
+		own, tidy = syncpoint.Prepare(), []syncpoint.Point{syncpoint.CleanupDirectory}
+		begin = without(begin, syncpoint.OperationStorage)
+	}
+	if operation == "prepare" {
+		own = without(own, syncpoint.ApplyingGroup) // an export has no markers
 	}
 	return slices.Concat(begin, own, tidy, after[slices.Index(after, syncpoint.CleanupHooks):])
+}
+
+func without(all []syncpoint.Point, p syncpoint.Point) []syncpoint.Point {
+	return slices.DeleteFunc(slices.Clone(all), func(other syncpoint.Point) bool { return other == p })
 }
 
 // trigger is the point where an operation must fail to come to one of its clean-up; ""
@@ -72,21 +106,35 @@ func trigger(p syncpoint.Point) syncpoint.Point {
 		return syncpoint.TailDone
 	case syncpoint.CleanupKept, syncpoint.CleanupJournal:
 		return syncpoint.FetchDone
+	case syncpoint.CleanupDirectory:
+		return syncpoint.ApplyingDone
 	}
 	return ""
 }
 
+// hooked are the points at which the hooks' process dies: before they are told anything, in
+// each part of an operation, while the server is locked, and when nothing more is told.
+var hooked = []syncpoint.Point{
+	syncpoint.OperationHooks, syncpoint.BackupStart, syncpoint.CopyExtent, syncpoint.LockHeld, syncpoint.TailRedo, syncpoint.StoreManifest,
+	syncpoint.RestoreStart, syncpoint.FetchWritten, syncpoint.PrepareProgress, syncpoint.PublishEntry, syncpoint.CleanupHooks,
+}
+
 // possible leaves out what cannot be done at a point.
 func (o one) possible() bool {
-	before := o.at() < place(o.operation, syncpoint.OperationStorage)
+	plugged := o.at() > place(o.operation, syncpoint.OperationHooks)
+	if o.operation == foreign && !slices.Contains(strange, o.point) {
+		return false // it is as the other
+	}
 	switch o.fault {
+	case killHook:
+		return slices.Contains(hooked, o.point)
 	case killStore:
-		return !before && o.at() < place(o.operation, syncpoint.CleanupHistory)
+		return plugged && o.at() < place(o.operation, syncpoint.CleanupHistory)
 	case killNotify:
-		return !before && o.at() < place(o.operation, syncpoint.CleanupHistory)
+		return plugged && o.at() < place(o.operation, syncpoint.CleanupHistory)
 	case killLock:
 		return o.at() > place(o.operation, syncpoint.OperationStorage) && o.at() < place(o.operation, syncpoint.CleanupHistory)
-	case killMysqld: // of a restore: the server that prepares
+	case killMysqld: // of others than a backup: the server that recovers
 		return o.operation == "backup" || o.point == syncpoint.PrepareProgress
 	case killConn:
 		return o.at() >= place(o.operation, syncpoint.BackupStart) && o.at() < place(o.operation, syncpoint.CleanupHooks)
@@ -101,9 +149,13 @@ func (o one) possible() bool {
 // tidyPoint is where the clean-up after an interruption is made to fail.
 func tidyPoint(o one) syncpoint.Point {
 	switch {
-	case o.operation == "restore" && o.at() >= place(o.operation, syncpoint.RestoreTargetReady):
+	case o.fetches() && o.at() >= place(o.operation, syncpoint.RestoreTargetReady):
 		return syncpoint.CleanupKept
-	case o.operation == "restore":
+	case o.fetches():
+		return ""
+	case o.prepares() && o.at() >= place(o.operation, syncpoint.ApplyingBegun):
+		return syncpoint.CleanupDirectory
+	case o.prepares():
 		return ""
 	case o.locked() && o.point != syncpoint.LockChecked: // there the next step is the release
 		return syncpoint.CleanupRelease
@@ -128,15 +180,42 @@ func (o one) locked() bool {
 
 // committed is the place from which nothing can make the operation fail any more.
 func (o one) committed() int {
-	if o.operation == "restore" {
+	switch {
+	case o.fetches():
 		return place(o.operation, syncpoint.PublishRenamed)
+	case o.prepares():
+		return place(o.operation, syncpoint.PrepareDone)
 	}
 	return place(o.operation, syncpoint.StoreDone)
 }
 
+// fetches reports whether a backup is read into a directory, prepares whether a directory is
+// prepared in place.
+func (o one) fetches() bool  { return o.operation == "restore" || o.operation == "export" }
+func (o one) prepares() bool { return o.command() == "prepare" }
+
+// strange are the points where a directory of XtraBackup's differs from an export.
+var strange = []syncpoint.Point{
+	syncpoint.ReadingChecked, syncpoint.ApplyingBefore, syncpoint.ApplyingBegun, syncpoint.ApplyingGroup, syncpoint.ApplyingDone,
+	syncpoint.PrepareDestructive, syncpoint.PrepareProgress, syncpoint.PrepareRecovered, syncpoint.PrepareKept, syncpoint.PrepareDropped, syncpoint.PrepareOwned, syncpoint.PrepareDone,
+}
+
+// destructive reports whether what was there is being changed at the point.
+func (o one) destructive() bool {
+	switch {
+	case trigger(o.point) != "":
+		return false
+	case o.fetches():
+		return o.at() >= place(o.operation, syncpoint.PublishDestructive)
+	case o.prepares():
+		return o.at() >= place(o.operation, syncpoint.PrepareDestructive)
+	}
+	return false
+}
+
 // all returns every run.
 func all() (runs []one) {
-	for _, operation := range []string{"backup", "restore"} {
+	for _, operation := range operations {
 		for _, f := range faults(operation) {
 			for _, p := range points(operation) {
 				if o := (one{operation, p, f, 0}); o.possible() {
@@ -151,12 +230,13 @@ func all() (runs []one) {
 // core returns a part of all runs in which every point is met and every fault is tried at
 // several points: each point has its turn with one fault after the other.
 func core() (runs []one) {
-	turn := map[string]int{}
-	for _, operation := range []string{"backup", "restore"} {
+	turn, met := map[string]int{}, map[syncpoint.Point]bool{}
+	for _, operation := range operations {
 		for _, p := range points(operation) {
-			if operation == "restore" && slices.Contains(points("backup"), p) {
+			if met[p] {
 				continue // that they have in common
 			}
+			met[p] = true
 			list := faults(operation)
 			for range list {
 				f := list[turn[operation]%len(list)]
@@ -168,12 +248,24 @@ func core() (runs []one) {
 			}
 		}
 	}
-	for _, p := range []syncpoint.Point{syncpoint.LockHeld, syncpoint.LockTables, syncpoint.LockChecked} { // for the time to unlock
-		if o := (one{"backup", p, killHost, 0}); !slices.Contains(runs, o) {
+	for _, o := range chosen {
+		if !slices.Contains(runs, o) {
 			runs = append(runs, o)
 		}
 	}
 	return runs
+}
+
+// chosen are runs of the core beside those that have their turn.
+var chosen = []one{
+	{"backup", syncpoint.LockHeld, killHost, 0}, // for the time to unlock
+	{"backup", syncpoint.LockTables, killHost, 0},
+	{"backup", syncpoint.LockChecked, killHost, 0},
+	{"backup", syncpoint.LockHeld, killHook, 0}, // while it must not be called
+	{"restore", syncpoint.PrepareProgress, killHook, 0},
+	{"prepare", syncpoint.PrepareProgress, killMysqld, 0}, // here there is no way back
+	{"prepare", syncpoint.PrepareProgress, killHost, 0},
+	{"prepare", syncpoint.PrepareRecovered, sigint, 0},
 }
 
 // mixed orders runs so that those at the beginning are a sample of all.

@@ -42,6 +42,9 @@ func (c *check) ask(ctx context.Context) {
 		c.told()
 	}
 	c.history()
+	if c.o.fault == killHook {
+		c.hooksTold()
+	}
 	if c.o.operation == "backup" {
 		c.server(c.t)
 		c.unlocked(ctx)
@@ -74,13 +77,13 @@ func (c *check) wanted() []int {
 			return []int{0} // there is nothing to fail
 		}
 		return []int{1, 17, 14}
-	case killNotify:
+	case killNotify, killHook:
 		return []int{0}
 	case killStore:
 		switch {
-		case o.operation == "restore" && o.at() >= at(syncpoint.FetchDone):
+		case o.fetches() && o.at() >= at(syncpoint.FetchDone):
 			return []int{0}
-		case o.operation == "restore" && o.at() > at(syncpoint.FetchPack):
+		case o.fetches() && o.at() > at(syncpoint.FetchPack):
 			return []int{17, 0} // the last pack may have arrived
 		}
 		return []int{17}
@@ -101,7 +104,7 @@ func (c *check) wanted() []int {
 		if o.operation == "backup" && o.at() >= at(syncpoint.StoreServer) {
 			return []int{0} // all of it was copied and proven
 		}
-		if o.operation == "restore" {
+		if o.operation != "backup" {
 			return []int{1, 13, 19}
 		}
 		return []int{13}
@@ -123,7 +126,7 @@ func (c *check) told() {
 		c.t.Errorf("the last line is no end")
 		return
 	}
-	if a.events[0].Kind != run.KindStart || !strings.HasPrefix(a.events[0].Message, "Starting "+c.o.operation) {
+	if a.events[0].Kind != run.KindStart || !strings.HasPrefix(a.events[0].Message, "Starting "+c.o.command()) {
 		c.t.Errorf("the first event is %+v, want the start", a.events[0])
 	}
 	var errs []string
@@ -185,7 +188,7 @@ func (c *check) firstError(end run.Event) {
 // lastWords checks what comes before the end, and what it says.
 func (c *check) lastWords(end run.Event) {
 	o, events := c.o, c.answer.events
-	operation := strings.ToUpper(o.operation[:1]) + o.operation[1:]
+	operation := strings.ToUpper(o.command()[:1]) + o.command()[1:]
 	if end.Code == 0 {
 		if end.Message != operation+" completed" {
 			c.t.Errorf("the last words are %q", end.Message)
@@ -201,7 +204,7 @@ func (c *check) lastWords(end run.Event) {
 	if !strings.HasPrefix(end.Message, "Operation aborted") {
 		c.t.Errorf("the last words are %q", end.Message)
 	}
-	destructive := o.operation == "restore" && trigger(o.point) == "" && o.at() >= place(o.operation, syncpoint.PublishDestructive)
+	destructive := o.destructive()
 	if got := strings.HasPrefix(end.Message, "Operation aborted - data might be corrupted"); got != destructive || end.Destructive != destructive {
 		c.t.Errorf("the last words are %q, destructive is %v, want %v", end.Message, end.Destructive, destructive)
 	}
@@ -214,7 +217,9 @@ func (c *check) lastWords(end run.Event) {
 	}
 	if i < 0 || events[i].Kind != run.KindNote || !strings.Contains(events[i].Message, "left") && !strings.Contains(events[i].Message, "Nothing") && !strings.Contains(events[i].Message, "Part of") {
 		c.t.Errorf("before the end comes %+v, want what is left", events[i])
+		return
 	}
+	c.advised(events[i].Message, end)
 }
 
 // remembered opens the history, as remora history and show do.
@@ -246,7 +251,7 @@ func (c *check) history() {
 	switch o.fault {
 	case killHost:
 		recorded = o.at() >= place(o.operation, syncpoint.OperationBegun)
-	case killStore, killLock, killNotify, killConn, killMysqld: // it goes on from the point
+	case killStore, killLock, killNotify, killHook, killConn, killMysqld: // it goes on from the point
 		recorded = true
 	}
 	if !recorded {
@@ -329,8 +334,12 @@ func (c *check) listed() (ids []string) {
 
 // next runs the same operation again, undisturbed: it must find and clear up what is left.
 func (c *check) next(ctx context.Context) {
-	if c.o.operation == "restore" {
-		c.nextRestore(ctx)
+	switch {
+	case c.o.fetches():
+		c.nextFetch(ctx)
+		return
+	case c.o.prepares():
+		c.nextPrepare(ctx)
 		return
 	}
 	before := c.listed()
@@ -354,11 +363,20 @@ func (c *check) next(ctx context.Context) {
 }
 
 // again runs the operation to its end.
-func (c *check) again(ctx context.Context, args ...string) {
+func (c *check) again(ctx context.Context, args ...string) { c.answers(ctx, 0, args...) }
+
+// answers runs the operation again and wants an exit code of it.
+func (c *check) answers(ctx context.Context, code int, args ...string) answer {
 	a, err := begin(c.home, args...).wait(ctx)
-	if err != nil || a.code != 0 {
-		c.t.Errorf("the next %s: %v, exit code %d\n%s", args[0], err, a.code, a)
+	if err != nil || a.code != code {
+		c.t.Errorf("the next %s: %v, exit code %d, want %d\n%s", args[0], err, a.code, code, a)
 	}
+	c.crashed(a)
+	return a
+}
+
+// crashed checks what the operation after one that was killed says and records of it.
+func (c *check) crashed(a answer) {
 	all := c.operations()
 	if len(all) == 0 || c.o.fault != killHost || c.o.at() < place(c.o.operation, syncpoint.OperationBegun) {
 		return
@@ -367,9 +385,8 @@ func (c *check) again(ctx context.Context, args ...string) {
 	if c.answer.end() == nil && (dead.State != run.Crashed || !dead.Tidied || dead.Ended.IsZero()) {
 		c.t.Errorf("the killed operation is %+v, want it crashed and cleared up", dead)
 	}
-	destructive := c.o.operation == "restore" && trigger(c.o.point) == "" && c.o.at() >= place("restore", syncpoint.PublishDestructive)
-	if dead.State == run.Crashed && dead.Destructive != destructive {
-		c.t.Errorf("the killed operation is destructive: %v, want %v", dead.Destructive, destructive)
+	if want := c.o.destructive(); dead.State == run.Crashed && dead.Destructive != want {
+		c.t.Errorf("the killed operation is destructive: %v, want %v", dead.Destructive, want)
 	}
 	if dead.State == run.Crashed && !strings.Contains(a.out, dead.ID+") crashed in phase") {
 		c.t.Errorf("the next operation does not say that %s crashed:\n%s", dead.ID, a.out)
@@ -391,24 +408,28 @@ func (c *check) stored(ids []string) {
 	})
 }
 
-// nextRestore goes on with the restore; the result is started now and then.
-func (c *check) nextRestore(ctx context.Context) {
+// nextFetch goes on with the restore or export; the result is started now and then.
+func (c *check) nextFetch(ctx context.Context) {
 	target := c.home.path("new")
 	published := func() bool { return exists(filepath.Join(target, "mysql.ibd")) }
-	whole := c.answer.code == 0 || c.o.fault == killHost && trigger(c.o.point) == "" && c.o.at() >= place("restore", syncpoint.PublishRenamed)
+	whole := c.answer.code == 0 || c.o.fault == killHost && trigger(c.o.point) == "" && c.o.at() >= place(c.o.operation, syncpoint.PublishRenamed)
 	if published() != whole {
 		c.t.Errorf("mysql.ibd is in the target: %v, want %v", published(), whole)
 	}
 	if whole && !exists(filepath.Join(target, ".remora-restore")) {
 		return // there is nothing to go on with
 	}
-	c.again(ctx, "restore", "--target", target)
+	c.again(ctx, c.o.args(c.home)...)
 	if !published() || exists(filepath.Join(target, ".remora-restore")) {
-		c.t.Errorf("after the next restore: mysql.ibd %v, remains %v", published(), exists(filepath.Join(target, ".remora-restore")))
+		c.t.Errorf("after the next %s: mysql.ibd %v, remains %v", c.o.operation, published(), exists(filepath.Join(target, ".remora-restore")))
 	}
-	if *every > 0 && c.o.number%*every == 0 {
-		c.starts(ctx, target)
+	if *every == 0 || c.o.number%*every != 0 {
+		return
 	}
+	if c.o.operation == "export" {
+		c.again(ctx, "prepare", target)
+	}
+	c.same(ctx, target)
 }
 
 func count(b bool) int {

@@ -10,8 +10,8 @@ import (
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
-// Every point in the lists is come to by a whole backup, a whole restore, or one of each
-// that fails: a point that is not tells nobody anything.
+// Every point in the lists is come to by a whole operation of each kind, or by one that fails: a
+// point that is not tells nobody anything.
 func TestEveryPointIsHit(t *testing.T) {
 	repo := goodRepo(t)
 	s, err := startSource(t.Context())
@@ -23,17 +23,20 @@ func TestEveryPointIsHit(t *testing.T) {
 	for i, r := range []struct {
 		operation string
 		fails     syncpoint.Point
-	}{{"backup", ""}, {"backup", syncpoint.LockSyncPoint}, {"restore", ""}, {"restore", syncpoint.FetchDone}} {
+	}{{"backup", ""}, {"backup", syncpoint.LockSyncPoint}, {"restore", ""}, {"restore", syncpoint.FetchDone}, {"export", ""}, {foreign, ""}, {"prepare", syncpoint.ApplyingDone}} {
 		dir := filepath.Join(world.dir, fmt.Sprint("hit", i))
-		from, args := filepath.Join(dir, "repo"), []string{"backup"}
-		if r.operation == "restore" {
-			from, args = repo, []string{"restore", "--target", filepath.Join(dir, "new")}
+		from, o := repo, one{operation: r.operation}
+		if r.operation == "backup" {
+			from = filepath.Join(dir, "repo")
 		}
 		h, err := newHome(dir, s.Socket, from, "")
+		if err == nil {
+			err = lay(o, h)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := held(h, args...)
+		p := held(h, o.args(h)...)
 		defer p.signal(syscall.SIGKILL)
 		orders := []string{"arm " + string(syncpoint.CleanupLockFile), "go"}
 		if r.fails != "" {
@@ -70,5 +73,6 @@ func TestEveryPointIsHit(t *testing.T) {
 	if backup < 35 || restore < 25 {
 		t.Errorf("%d points in a backup, %d in a restore; want 35 and 25", backup, restore)
 	}
-	fmt.Printf("points: %d, of a backup %d, of a restore %d, all met\n", len(syncpoint.All()), backup, restore)
+	fmt.Printf("points: %d, of a backup %d, of a restore %d, of an export %d, of a prepare %d, all met\n",
+		len(syncpoint.All()), backup, restore, len(points("export")), len(points(foreign)))
 }

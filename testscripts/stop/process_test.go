@@ -217,10 +217,12 @@ func (c child) alive() bool {
 	return ok && now.start == c.start
 }
 
-// plugin returns remora's plugin of that kind.
+// plugin returns remora's plugin of that kind; "hook" is the process of the hooks, which is
+// known by its command line.
 func (p *process) plugin(kind string) (child, bool) {
 	for _, c := range children(p.pid()) {
-		if c.name == "remora-"+kind {
+		words, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.pid)) // it may be gone
+		if c.name == "remora-"+kind || kind == "hook" && bytes.Contains(words, []byte("\x00hook-host\x00")) {
 			return c, true
 		}
 	}

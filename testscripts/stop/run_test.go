@@ -21,15 +21,21 @@ func (b *bench) run(t *testing.T, o one) {
 	defer cancel()
 	dir := filepath.Join(b.dir, fmt.Sprint(o.number))
 	defer os.RemoveAll(dir)
-	socket, repo, args := "/nowhere", b.repo, []string{"restore", "--target", filepath.Join(dir, "new")}
+	socket, repo, more := "/nowhere", b.repo, ""
 	if o.operation == "backup" {
-		socket, repo, args = b.server(t).Socket, filepath.Join(dir, "repo"), []string{"backup"}
+		socket, repo = b.server(t).Socket, filepath.Join(dir, "repo")
 	}
-	h, err := newHome(dir, socket, repo, "")
+	if o.fault == killHook {
+		more = fmt.Sprintf("[hooks]\nscripts = [%q]\n", filepath.Join(dir, hookName))
+	}
+	h, err := newHome(dir, socket, repo, more)
+	if err == nil {
+		err = lay(o, h)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := held(h, args...)
+	p := held(h, o.args(h)...)
 	defer p.signal(syscall.SIGKILL)
 	c := &check{t: t, b: b, o: o, home: h, p: p}
 	if err := c.arrange(ctx); err != nil {
@@ -64,7 +70,7 @@ func (c *check) arrange(ctx context.Context) error {
 	if o.fault == fail {
 		orders[0][2] = "fail"
 	}
-	if o.fault == killMysqld && o.operation == "restore" {
+	if o.fault == killMysqld && o.operation != "backup" {
 		orders[0] = append(orders[0], "nth=2") // the first progress is told before the server starts
 	}
 	if at := trigger(o.point); at != "" {
@@ -106,6 +112,8 @@ func (c *check) do(ctx context.Context) error {
 		return c.killPlugin("lock")
 	case killNotify:
 		return c.killPlugin("notify")
+	case killHook:
+		return c.killPlugin("hook")
 	case killConn:
 		return c.killConnections(ctx)
 	case killMysqld:
@@ -214,7 +222,7 @@ func (c *check) killConnections(ctx context.Context) error {
 	return nil
 }
 
-// killServer kills the server that is backed up, or the one that recovers a restore.
+// killServer kills the server that is backed up, or the one that recovers.
 func (c *check) killServer() error {
 	if c.o.operation == "backup" {
 		c.b.source.Kill()

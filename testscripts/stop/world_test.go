@@ -27,10 +27,13 @@ var (
 // patience bounds whatever a test waits for; nothing should come near it.
 const patience = 90 * time.Second
 
-// world is what all tests share: the built program, and one good backup.
+// world is what all tests share: the built program, one good backup, and what was made of it.
 var world struct {
 	dir, remora string
 	good        func() (string, error) // the directory whose repo holds a backup of a source
+	sums        map[string]string      // of the source's tables; valid after good
+	raw         func() (string, error) // an export of the good backup
+	foreign     func() (string, error) // the same as XtraBackup would have it
 }
 
 func TestMain(m *testing.M) { os.Exit(prepareAndRun(m)) }
@@ -52,7 +55,7 @@ func prepareAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build remora: %v\n%s", err, out)
 		return 1
 	}
-	world.good = sync.OnceValues(makeGood)
+	world.good, world.raw, world.foreign = sync.OnceValues(makeGood), sync.OnceValues(makeRaw), sync.OnceValues(makeForeign)
 	return m.Run()
 }
 
@@ -132,6 +135,9 @@ func makeGood() (string, error) {
 	answer, err := p.wait(ctx)
 	if err == nil && answer.code != 0 {
 		err = fmt.Errorf("the good backup: exit code %d\n%s", answer.code, answer)
+	}
+	if err == nil {
+		world.sums, err = lab.Checksums(ctx, s.DB())
 	}
 	return h.path("repo"), errors.Join(err, s.Remove())
 }
