@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -11,9 +12,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
 	"github.com/remora-backup/remora/plugins/fs"
 )
@@ -367,4 +370,102 @@ func TestAnEarlierCrashIsRecorded(t *testing.T) {
 	if !strings.Contains(h.out.String(), "An earlier backup (b0) crashed in phase") {
 		t.Errorf("stdout: got %q, want the crash in it", h.out)
 	}
+}
+
+// begun leaves an operation in the history as a process does that was killed: with no end.
+func (h *home) begun(t *testing.T, o state.Operation) {
+	t.Helper()
+	s, err := state.Open(t.Context(), filepath.Join(h.dir, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Begin(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nobody has to start an operation to learn that the last one crashed.
+func TestACrashShowsAtOnce(t *testing.T) {
+	for command, want := range map[string]string{
+		"history":        "crashed",
+		"history --json": `"state":"crashed"`,
+		"status":         "nothing is running; the last backup (b0): crashed",
+		"status --json":  `"state":"crashed"`,
+		"show b0":        "backup: crashed",
+		"show b0 --json": `"event":"end","state":"crashed"`,
+	} {
+		h := newHome(t, "")
+		h.begun(t, state.Operation{ID: "b0", Operation: "backup", PID: os.Getpid(), Host: "h"}) // the number is another's by now
+		if got := h.run(t, strings.Fields(command)...); got != 0 || !strings.Contains(h.out.String(), want) || strings.Contains(h.out.String(), "running\"") {
+			t.Errorf("%s: got code %d and %q, want %q in it; %s", command, got, h.out, want, h.err)
+		}
+		if all := h.history(t); all[0].State != run.Crashed || all[0].Ended.IsZero() || all[0].Tidied || !strings.Contains(all[0].Error, "on h) ended without an answer") {
+			t.Errorf("%s: recorded is %+v, want a crash that is not tidied", command, all[0])
+		}
+	}
+}
+
+// Where the crash cannot be recorded it is shown all the same.
+func TestACrashShowsIfItCannotBeRecorded(t *testing.T) {
+	h := newHome(t, "")
+	h.begun(t, state.Operation{ID: "b0", Operation: "backup", PID: 42, Host: "h"})
+	db, err := sql.Open("sqlite", filepath.Join(h.dir, "state", "remora.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TRIGGER no BEFORE UPDATE ON backup_history BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"); err != nil {
+		t.Fatal(err)
+	}
+	for command, want := range map[string]string{"history": "crashed", "history --json": `"state":"crashed"`, "status": "(b0): crashed", "show b0": "backup: crashed"} {
+		if got := h.run(t, strings.Fields(command)...); got != 0 || !strings.Contains(h.out.String(), want) {
+			t.Errorf("%s: got code %d and %q, want %q in it; %s", command, got, h.out, want, h.err)
+		}
+	}
+	if all := h.history(t); all[0].State != state.Starting {
+		t.Errorf("recorded is %+v, the test is none", all[0])
+	}
+}
+
+// An operation that runs is left alone, at any moment of its life; one before it that
+// crashed is not, though it had the same process number.
+func TestWhoRunsHasNotCrashed(t *testing.T) {
+	h := newHome(t, "")
+	look := func(when string, old, own run.State) {
+		t.Helper()
+		reader := &home{dir: h.dir, config: h.config, signals: h.signals, defaulted: h.defaulted}
+		if got := reader.run(t, "history", "--json"); got != 0 {
+			t.Errorf("%s: got code %d: %s", when, got, reader.err)
+		}
+		states := map[string]run.State{}
+		for line := range strings.Lines(reader.out.String()) {
+			var o state.Operation
+			if err := json.Unmarshal([]byte(line), &o); err != nil {
+				t.Fatal(err)
+			}
+			states[o.ID] = o.State
+			if o.Ongoing() {
+				states[o.ID] = state.Running // it is starting until its first event is recorded
+			}
+			if o.ID != "old" {
+				states["own"] = states[o.ID]
+			}
+		}
+		if states["old"] != old || states["own"] != own {
+			t.Errorf("%s: got %v, want old %s and its own %q", when, states, old, own)
+		}
+	}
+	err := h.operate(t, flags{}, func(context.Context, *run.Task) error {
+		h.begun(t, state.Operation{ID: "old", Operation: "backup", PID: os.Getpid(), Host: "h", Started: time.Now().Add(-time.Hour)})
+		look("working", run.Crashed, state.Running)
+		return nil
+	}, func(context.Context, *run.Task, error) error {
+		look("cleaning up", run.Crashed, state.Running)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look("over", run.Crashed, run.Complete)
 }

@@ -116,8 +116,7 @@ func statusText(st control.Status) string {
 	return text
 }
 
-// lastStatus tells the end of the last operation. One without an end has crashed: nobody
-// answers on its socket.
+// lastStatus tells the end of the last operation.
 func (a *app) lastStatus(ctx context.Context, asJSON bool) error {
 	s, err := a.settings()
 	if err != nil {
@@ -130,7 +129,7 @@ func (a *app) lastStatus(ctx context.Context, asJSON bool) error {
 	var all []state.Operation
 	if store != nil {
 		defer store.Close()
-		if all, err = store.History(ctx); err != nil {
+		if all, err = settled(ctx, s.State.Dir, store, func() ([]state.Operation, error) { return store.History(ctx) }); err != nil {
 			return err
 		}
 	}
@@ -139,13 +138,13 @@ func (a *app) lastStatus(ctx context.Context, asJSON bool) error {
 		return nil
 	}
 	last := all[0]
-	if last.State == state.Running || last.State == state.Starting {
-		last.State = run.Crashed
-	}
 	if asJSON {
 		return json.NewEncoder(a.env.Stdout).Encode(last)
 	}
 	text := fmt.Sprintf("nothing is running; the last %s (%s): %s", last.Operation, last.ID, last.State)
+	if last.Ongoing() { // it has begun just now
+		text = fmt.Sprintf("%s %s (pid %d): %s", last.Operation, last.ID, last.PID, last.State)
+	}
 	if last.Destructive && last.State != run.Complete && last.State != run.CompleteWithWarnings {
 		text += fmt.Sprintf(". Operation aborted - data might be corrupted. Target: %s", last.Target)
 	}

@@ -33,7 +33,7 @@ func (a *app) history() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			all, err := store.History(c.Context())
+			all, err := settled(c.Context(), s.State.Dir, store, func() ([]state.Operation, error) { return store.History(c.Context()) })
 			if err != nil {
 				return err
 			}

@@ -70,11 +70,15 @@ func (a *app) gather(ctx context.Context, id string) (shown, error) {
 		return s, either(s, err, failed)
 	}
 	defer store.Close()
-	o, steps, failed := store.Show(ctx, s.ID)
+	found, failed := settled(ctx, settings.State.Dir, store, func() ([]state.Operation, error) {
+		o, steps, err := store.Show(ctx, s.ID)
+		s.Progress = steps
+		return []state.Operation{o}, err
+	})
 	if failed != nil {
 		return s, either(s, err, failed)
 	}
-	s.Operation, s.Progress = &o, steps
+	s.Operation = &found[0]
 	return s, nil
 }
 

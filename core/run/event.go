@@ -29,7 +29,7 @@ const (
 	CompleteWithWarnings State = "complete_with_warnings"
 	Failed               State = "error"
 	Cancelled            State = "cancelled"
-	Crashed              State = "crashed" // set by a later start: the owner is gone
+	Crashed              State = "crashed" // found out later: the owner is gone
 )
 
 // The phase names in which every operation ends.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
@@ -51,6 +52,19 @@ type Operation struct {
 	ServerVersion  string    `json:"server_version,omitempty"`
 	ServerUUID     string    `json:"server_uuid,omitempty"`
 	Plugins        []string  `json:"plugins,omitempty"`
+}
+
+// Ongoing reports whether no end of the operation is recorded.
+func (o Operation) Ongoing() bool { return o.State == Starting || o.State == Running }
+
+// Crash makes o what it is when its process is gone, and returns that in words. Nothing is
+// recorded.
+func (o *Operation) Crash() string {
+	text := fmt.Sprintf("the process (pid %d on %s) ended without an answer", o.PID, o.Host)
+	o.State = run.Crashed
+	o.Errors = append(o.Errors, text)
+	o.Error = cmp.Or(o.Error, text)
+	return text
 }
 
 // Progress is a row of backup_progress.

@@ -125,17 +125,32 @@ func apply(o *Operation, e run.Event) error {
 // MarkCrashed records the end of every operation that has none and returns them, oldest
 // first. The end is taken to be the last sign of life. Only who holds the lock file may call it: nobody else can be running then.
 func (s *Store) MarkCrashed(ctx context.Context) ([]Operation, error) {
+	return s.markCrashed(ctx, func(Operation) bool { return true })
+}
+
+// MarkGone does the same for the operations with these ids, whose processes are known to be
+// gone. It needs no lock file: an id is never used again, and what got its end meanwhile
+// keeps it.
+func (s *Store) MarkGone(ctx context.Context, ids []string) error {
+	_, err := s.markCrashed(ctx, func(o Operation) bool { return slices.Contains(ids, o.ID) })
+	return err
+}
+
+func (s *Store) markCrashed(ctx context.Context, which func(Operation) bool) ([]Operation, error) {
 	var crashed []Operation
 	err := s.transact(ctx, func(tx *sql.Tx) error {
-		var err error
-		crashed, err = query(ctx, tx, "WHERE state IN (?, ?) ORDER BY started, rowid", Starting, Running)
+		all, err := query(ctx, tx, "WHERE state IN (?, ?) ORDER BY started, rowid", Starting, Running)
 		if err != nil {
 			return err
 		}
-		for i := range crashed {
-			if err := s.crash(ctx, tx, &crashed[i]); err != nil {
+		for _, o := range all {
+			if !which(o) {
+				continue
+			}
+			if err := s.crash(ctx, tx, &o); err != nil {
 				return err
 			}
+			crashed = append(crashed, o)
 		}
 		return nil
 	})
@@ -160,16 +175,11 @@ func (s *Store) Untidied(ctx context.Context) ([]Operation, error) {
 }
 
 func (s *Store) crash(ctx context.Context, tx *sql.Tx, o *Operation) error {
-	text := fmt.Sprintf("the process (pid %d on %s) ended without an answer", o.PID, o.Host)
+	text := o.Crash()
 	row := Progress{ID: o.ID, Time: time.Now(), Event: run.KindEnd, State: run.Crashed, Phase: o.Phase, Message: text}
 	last := tx.QueryRowContext(ctx, "SELECT seq + 1, time FROM backup_progress WHERE id = ? ORDER BY seq DESC LIMIT 1", o.ID)
 	if err := last.Scan(&row.Seq, moment{&o.Ended}); err != nil { // Begin has written the first
 		return err
-	}
-	o.State = run.Crashed
-	o.Errors = append(o.Errors, text)
-	if o.Error == "" {
-		o.Error = text
 	}
 	if err := insert(ctx, tx, "backup_progress", row.columns()); err != nil {
 		return err
