@@ -25,7 +25,11 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 	}
 	switch s.state.Stage {
 	case prepared, publishing:
-		t.Note("an earlier run has fetched and prepared the files")
+		if r.raw {
+			t.Note("an earlier run has fetched the files")
+		} else {
+			t.Note("an earlier run has fetched and prepared the files")
+		}
 		return nil
 	case preparing:
 		t.Warn("an earlier run was interrupted while it prepared the files: they are fetched anew")

@@ -121,7 +121,8 @@ func ours14() []scenario {
 		{id: "E9", what: "target in use", elsewhere: []string{"core/restore TestRefuseTargetInUse"}},
 		{id: "E10", what: "target full", run: targetFull, elsewhere: []string{"core/restore TestNoSpace"}},
 		{id: "E11", what: "wrong mysqld", elsewhere: []string{"core/restore TestRefuseVersion", "testscripts restore_wrong_server.txtar"}},
-		{id: "E12", what: "prepare killed", run: both(runs("restore", killMysqld, syncpoint.PrepareProgress), runs("restore", killHost, syncpoint.PrepareProgress)), elsewhere: []string{"core/restore TestPrepareInterrupted"}},
+		{id: "E12", what: "prepare killed", run: both(runs("restore", killMysqld, syncpoint.PrepareProgress), runs("restore", killHost, syncpoint.PrepareProgress),
+			runs("prepare", killMysqld, syncpoint.PrepareProgress), runs("prepare", killHost, syncpoint.PrepareProgress)), elsewhere: []string{"core/restore TestPrepareInterrupted"}},
 		{id: "E13", what: "restored server does not start", not: "there is no test start beside the recovery itself, whose failure is E12"},
 		{id: "E14", what: "owner and modes", elsewhere: []string{"core/restore TestOwner", "core/restore TestPlantedLinks"}},
 	}

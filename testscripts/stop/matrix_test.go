@@ -263,9 +263,7 @@ var chosen = []one{
 	{"backup", syncpoint.LockChecked, killHost, 0},
 	{"backup", syncpoint.LockHeld, killHook, 0}, // while it must not be called
 	{"restore", syncpoint.PrepareProgress, killHook, 0},
-	{"prepare", syncpoint.PrepareProgress, killMysqld, 0}, // here there is no way back
-	{"prepare", syncpoint.PrepareProgress, killHost, 0},
-	{"prepare", syncpoint.PrepareRecovered, sigint, 0},
+	{"prepare", syncpoint.PrepareRecovered, sigint, 0}, // here there is no way back
 }
 
 // mixed orders runs so that those at the beginning are a sample of all.
