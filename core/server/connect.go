@@ -35,6 +35,14 @@ type Config struct {
 // patience bounds every single question to the server.
 const patience = time.Minute
 
+// errSilent is what is wrong with a server that lets patience run out: it hangs, or the network to it carries
+// nothing any more.
+var errSilent = fmt.Errorf("the server has not answered for %v", patience)
+
+func patiently(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, patience, errSilent)
+}
+
 // connections bounds how many connections are open at once, the consumer's included.
 const connections = 6
 
@@ -107,24 +115,24 @@ func (s *Server) Version() version.Version { return s.version }
 
 // row reads the only row of a query.
 func (s *Server) row(ctx context.Context, query string, dest ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
-	return classify(s.db.QueryRowContext(ctx, query).Scan(dest...))
+	return classify(ctx, s.db.QueryRowContext(ctx, query).Scan(dest...))
 }
 
 // rows calls f for each row, to scan it.
 func (s *Server) rows(ctx context.Context, query string, f func(scan func(...any) error) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	rows, err := s.db.QueryContext(ctx, query)
 	if err != nil {
-		return classify(err)
+		return classify(ctx, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := f(rows.Scan); err != nil {
-			return classify(err)
+			return classify(ctx, err)
 		}
 	}
-	return classify(rows.Err())
+	return classify(ctx, rows.Err())
 }

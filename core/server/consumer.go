@@ -7,13 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // ErrConsumerTaken means that another session of the server is the redo log consumer; there can be one.
 var ErrConsumerTaken = errors.New("another session is registered as redo log consumer")
 
+// consumerLease is how long the server keeps a consumer that says nothing. Of one whose network broke it hears
+// nothing else, and would by default keep it for eight hours, with its writes stalled for most of them.
+const consumerLease = 10 * time.Second
+
 // Consumer keeps the server from reusing redo files that were not read yet. It has a connection of its own and
-// ends with it, at the latest when this process dies.
+// ends with it, at the latest when this process dies, or ten seconds after it was last advanced.
 //
 // A consumer that is not advanced stalls the server's writes when the redo log is full: advance it at least
 // every second, or close it.
@@ -24,11 +29,9 @@ type Consumer struct {
 
 // RegisterConsumer registers a consumer at the current checkpoint. It needs BACKUP_ADMIN.
 func (s *Server) RegisterConsumer(ctx context.Context) (*Consumer, error) {
-	wait, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	conn, err := s.db.Conn(wait)
+	conn, err := s.leased(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("register a redo log consumer: %w", classify(err))
+		return nil, fmt.Errorf("register a redo log consumer: %w", err)
 	}
 	c := &Consumer{conn: conn}
 	answer, err := c.ask(ctx, "SELECT innodb_redo_log_consumer_register()")
@@ -39,6 +42,20 @@ func (s *Server) RegisterConsumer(ctx context.Context) (*Consumer, error) {
 		return nil, errors.Join(fmt.Errorf("register a redo log consumer: %w", err), c.drop())
 	}
 	return c, nil
+}
+
+// leased returns a connection that the server ends when it says nothing for consumerLease.
+func (s *Server) leased(ctx context.Context) (*sql.Conn, error) {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, classify(ctx, err)
+	}
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION wait_timeout = %d", int(consumerLease.Seconds()))); err != nil {
+		return nil, errors.Join(classify(ctx, err), conn.Close())
+	}
+	return conn, nil
 }
 
 // Advance tells the server that redo before lsn is no longer needed. A lower LSN than before is an error.
@@ -77,10 +94,10 @@ func (c *Consumer) ask(ctx context.Context, query string) (int, error) {
 	if c.conn == nil {
 		return 0, errors.New("the consumer is closed")
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	var answer int
-	err := classify(c.conn.QueryRowContext(ctx, query).Scan(&answer))
+	err := classify(ctx, c.conn.QueryRowContext(ctx, query).Scan(&answer))
 	return answer, err
 }
 

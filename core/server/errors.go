@@ -29,12 +29,14 @@ const (
 	errNoFunction   = 1305
 )
 
-// classify gives an error of the driver its exit code. nil stays nil.
-func classify(err error) error {
+// classify gives an error of the driver its exit code. nil stays nil. ctx is that of the question.
+func classify(ctx context.Context, err error) error {
 	var sqlError *mysql.MySQLError
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == errSilent:
+		return code.New(code.ServerGone, "%w", errSilent)
 	case errors.As(err, &sqlError):
 		return classifyNumber(sqlError.Number, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

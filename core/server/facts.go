@@ -45,6 +45,7 @@ type Facts struct {
 	LogBinBasename      string // absolute; "" without LogBin
 	LogBinIndex         string
 	GTIDMode            string // ON, OFF, ON_PERMISSIVE, OFF_PERMISSIVE
+	BinlogEncrypt       bool   // binlog_encryption
 
 	RedoEnabled       bool   // ALTER INSTANCE DISABLE INNODB REDO_LOG makes it false
 	RedoEncrypt       bool   // innodb_redo_log_encrypt
@@ -141,6 +142,7 @@ func (v variables) facts() (Facts, error) {
 		LogBinBasename:      v["log_bin_basename"],
 		LogBinIndex:         v["log_bin_index"],
 		GTIDMode:            v["gtid_mode"],
+		BinlogEncrypt:       v.on("binlog_encryption"),
 		RedoEnabled:         v.on("innodb_redo_log_enabled"),
 		RedoEncrypt:         v.on("innodb_redo_log_encrypt"),
 		RedoCapacity:        number("innodb_redo_log_capacity"),
@@ -178,8 +180,8 @@ func (s *Server) keyring(ctx context.Context) (string, error) {
 	return strings.Join(names, ", "), nil
 }
 
-// Preflight reads the facts and returns an error if no backup can be made: redo logging disabled, or
-// privileges missing, all of them named at once.
+// Preflight reads the facts and returns an error if no backup can be made: redo logging disabled, the binary log
+// encrypted, or privileges missing, all of them named at once.
 func (s *Server) Preflight(ctx context.Context) (Facts, error) {
 	missing, err := s.CheckPrivileges(ctx)
 	if err != nil {
@@ -195,6 +197,10 @@ func (s *Server) Preflight(ctx context.Context) (Facts, error) {
 	if !f.RedoEnabled {
 		return f, code.Hint(code.Version, "ALTER INSTANCE ENABLE INNODB REDO_LOG",
 			"redo logging is disabled in the server: no backup of running data can be made")
+	}
+	if f.LogBin && f.BinlogEncrypt {
+		return f, code.Hint(code.Version, "SET GLOBAL binlog_encryption = OFF",
+			"the binary log is encrypted: the backup could not tell which transactions it holds")
 	}
 	return f, nil
 }

@@ -112,32 +112,32 @@ func (s *Server) CurrentLSN(ctx context.Context) (uint64, error) {
 // FlushEngineLogs makes the server write all its redo to the files now. It needs RELOAD: with ErrNotAllowed
 // one can wait instead, the server writes it within about a second by itself.
 func (s *Server) FlushEngineLogs(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	if _, err := s.db.ExecContext(ctx, "FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS"); err != nil {
-		return fmt.Errorf("flush the engine logs: %w", classify(err))
+		return fmt.Errorf("flush the engine logs: %w", classify(ctx, err))
 	}
 	return nil
 }
 
 // ReplicaStatus returns the replication channels, none on a server that is no replica.
 func (s *Server) ReplicaStatus(ctx context.Context) ([]Channel, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	rows, err := s.db.QueryContext(ctx, "SHOW REPLICA STATUS")
 	if err != nil {
-		return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+		return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil {
-		return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+		return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
 	}
 	var channels []Channel
 	for rows.Next() {
 		values := make([]string, len(columns))
 		if err := rows.Scan(nullStrings(values)...); err != nil {
-			return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+			return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
 		}
 		c, err := channel(columns, values)
 		if err != nil {
@@ -146,7 +146,7 @@ func (s *Server) ReplicaStatus(ctx context.Context) ([]Channel, error) {
 		channels = append(channels, c)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the replica's status: %w", classify(err))
+		return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
 	}
 	return channels, nil
 }

@@ -22,10 +22,10 @@ func (s *Server) KillOrphan(ctx context.Context, connection uint64, pid int) (ki
 	if n != 2 {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	if _, err := s.db.ExecContext(ctx, fmt.Sprintf("KILL %d", connection)); err != nil {
-		return false, fmt.Errorf("kill the lock session %d of a dead backup: %w", connection, classify(err))
+		return false, fmt.Errorf("kill the lock session %d of a dead backup: %w", connection, classify(ctx, err))
 	}
 	return true, nil
 }

@@ -84,20 +84,20 @@ func trySchemas(ctx context.Context, conn *sql.Conn) error {
 
 // CheckPrivileges returns the privileges that the account lacks, in a fixed order.
 func (s *Server) CheckPrivileges(ctx context.Context) ([]Missing, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := patiently(ctx)
 	defer cancel()
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("check the privileges: %w", classify(err))
+		return nil, fmt.Errorf("check the privileges: %w", classify(ctx, err))
 	}
 	defer conn.Close()
 	var account string
 	if err := conn.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&account); err != nil {
-		return nil, fmt.Errorf("check the privileges: %w", classify(err))
+		return nil, fmt.Errorf("check the privileges: %w", classify(ctx, err))
 	}
 	var missing []Missing
 	for _, n := range needs() {
-		err := classify(n.try(ctx, conn))
+		err := classify(ctx, n.try(ctx, conn))
 		switch {
 		case err == nil:
 		case errors.Is(err, ErrNotAllowed):

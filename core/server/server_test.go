@@ -28,7 +28,7 @@ func TestLiveServer(t *testing.T) {
 	t.Run("facts", func(t *testing.T) { testFacts(t, s, root) })
 	t.Run("log status", func(t *testing.T) { testLogStatus(t, s, root) })
 	t.Run("objects", func(t *testing.T) { testObjects(t, s, root) })
-	t.Run("consumer", func(t *testing.T) { testConsumer(t, root) })
+	t.Run("consumer", func(t *testing.T) { testConsumer(t, s, root) })
 	t.Run("connect", func(t *testing.T) { testConnect(t, s) })
 	t.Run("privileges", func(t *testing.T) { testPrivileges(t, s) })
 	t.Run("killed connection", func(t *testing.T) { testKilled(t, s) })
@@ -142,7 +142,7 @@ func testObjects(t *testing.T, s *mysqldtest.Server, root *server.Server) {
 	}
 }
 
-func testConsumer(t *testing.T, root *server.Server) {
+func testConsumer(t *testing.T, s *mysqldtest.Server, root *server.Server) {
 	c, err := root.RegisterConsumer(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +156,11 @@ func testConsumer(t *testing.T, root *server.Server) {
 	}
 	if err := c.Advance(t.Context(), st.LSN-1); err == nil {
 		t.Error("advancing backwards: got no error")
+	}
+	var leases int
+	err = s.DB().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM performance_schema.variables_by_thread WHERE variable_name = 'wait_timeout' AND variable_value = '10'").Scan(&leases)
+	if err != nil || leases != 1 {
+		t.Errorf("%d sessions end by themselves, %v; want the consumer's", leases, err)
 	}
 	if _, err := root.RegisterConsumer(t.Context()); !errors.Is(err, server.ErrConsumerTaken) {
 		t.Errorf("a second consumer: got %v, want %v", err, server.ErrConsumerTaken)
