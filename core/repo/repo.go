@@ -33,6 +33,7 @@ func packName(id string, number uint32) string {
 type Repo struct {
 	storage plug.Storage
 	config  *config // nil: the storage has none, so there are no backups
+	next    string  // what NextID gave last
 }
 
 // config is remora.json.
@@ -68,9 +69,18 @@ func Open(ctx context.Context, storage plug.Storage) (*Repo, error) {
 // Exists reports whether a backup was ever begun on the storage.
 func (r *Repo) Exists() bool { return r.config != nil }
 
-// create puts remora.json if there is none.
+// create puts remora.json if there is none. Another host may have put it since Open; if it
+// still does so at the same moment, see Seal.
 func (r *Repo) create(ctx context.Context, newest string, compression Compression) error {
 	if r.config != nil {
+		return nil
+	}
+	now, err := Open(ctx, r.storage)
+	if err != nil {
+		return err
+	}
+	if now.config != nil {
+		r.config = now.config
 		return nil
 	}
 	if newest != "" {
@@ -144,10 +154,11 @@ func (r *Repo) NextID(ctx context.Context, now time.Time, random io.Reader) (str
 		return "", err
 	}
 	newest, err := r.newest(ctx)
-	if err != nil || newest == "" {
-		return id, err
+	if err == nil && newest != "" {
+		id, err = after(id, newest)
 	}
-	return after(id, newest)
+	r.next = id
+	return id, err
 }
 
 // Summary is a backup in a list. Err is not nil if its manifest cannot be used; then

@@ -363,6 +363,70 @@ func TestNewBackupRefuses(t *testing.T) {
 	}
 }
 
+// TestTwoHostsE3: two hosts that find an empty storage both make it a repository, and the one
+// that chose its id first may be the last to store anything.
+func TestTwoHostsE3(t *testing.T) {
+	m := newMemory()
+	var hosts [2]*Repo
+	var ids [2]string
+	for i := range hosts {
+		var err error
+		if hosts[i], err = Open(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if ids[i], err = hosts[i].NextID(t.Context(), time.Now().Add(time.Duration(i)*time.Second), rand.Reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seal := func(r *Repo, id string, between func()) {
+		t.Helper()
+		b, err := r.NewBackup(t.Context(), id, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		between()
+		if err := write(t.Context(), b, makeSource(1, 2, 500), 100); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Seal(t.Context(), Manifest{Started: time.Now(), VPTime: time.Now(), Server: Server{UUID: "u", Version: "9.7.4", PageSize: 16384}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The second begins, the first begins and ends in between, as if it had seen no remora.json.
+	seal(hosts[1], ids[1], func() {
+		m.mu.Lock()
+		delete(m.objects, configName)
+		m.mu.Unlock()
+		seal(hosts[0], ids[0], func() {})
+	})
+	for _, id := range ids {
+		if _, err := restore(t.Context(), m, id); err != nil {
+			t.Errorf("backup %s: %v", id, err)
+		}
+	}
+	late, err := Open(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := late.NextID(t.Context(), time.Now().Add(2*time.Second), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal(hosts[0], mustNext(t, hosts[0]), func() {})
+	if _, err := late.NewBackup(t.Context(), id, Options{}); err != nil {
+		t.Errorf("an id that was the last when it was chosen: %v", err)
+	}
+}
+
+func mustNext(t *testing.T, r *Repo) string {
+	t.Helper()
+	id, err := r.NextID(t.Context(), time.Now().Add(3*time.Second), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 func TestSealRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -48,9 +48,16 @@ func (b *Backup) complete(ctx context.Context, m Manifest) (Manifest, error) {
 	if err := b.broken(); err != nil {
 		return m, err
 	}
-	m.Format, m.ID, m.Repository = Format, b.id, b.repo.config.Repository
+	// Two hosts that both found no remora.json have both put one: the last counts.
+	now, err := Open(ctx, b.repo.storage)
+	if err != nil {
+		return m, err
+	}
+	if now.config == nil {
+		return m, b.repo.headless(b.id)
+	}
+	m.Format, m.ID, m.Repository = Format, b.id, now.config.Repository
 	m.Compression, m.Bases, m.Digest = b.opt.Compression, nil, ""
-	var err error
 	if m.Totals, err = b.totals(m.Server.LowerCaseTableNames != 0); err != nil {
 		return m, err
 	}

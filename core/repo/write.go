@@ -63,19 +63,22 @@ type copied struct{ plain, stored int64 }
 
 var errSealed = errors.New("the backup is sealed already")
 
-// NewBackup begins to write a backup. The id is from NewID and greater than all in the
-// storage; NextID gives such a one. Whoever began it calls Seal or Abort. ctx ends the
+// NewBackup begins to write a backup. The id is from NextID, or from NewID and greater than
+// all in the storage. What another host began after NextID may have a greater one. Whoever began it calls Seal or Abort. ctx ends the
 // packers' work, and carries the sync points' controller.
 func (r *Repo) NewBackup(ctx context.Context, id string, opt Options) (*Backup, error) {
 	if !ValidID(id) {
 		return nil, fmt.Errorf("begin backup %q: not an id", id)
 	}
-	newest, err := r.newest(ctx)
+	all, err := r.ids(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if id <= newest {
-		return nil, fmt.Errorf("begin backup %s: it does not come after backup %s", id, newest)
+	newest := ""
+	for _, f := range all {
+		if newest = f.id; id == f.id || id < f.id && id != r.next {
+			return nil, fmt.Errorf("begin backup %s: it does not come after backup %s", id, f.id)
+		}
 	}
 	if err := r.create(ctx, newest, opt.Compression); err != nil {
 		return nil, err
