@@ -169,19 +169,22 @@ func (o *operation) tidy(ctx context.Context, storage plug.Storage, srv *server.
 	return nil
 }
 
-// unlock ends the session that held the server's lock for c. Not to be able to look is no
-// reason to fail: the session has a lease of its own.
+// unlock ends the session that held the server's lock for c. It is known by the process of
+// the lock plugin, which the history has before that is asked for a lock: the session's own
+// number reaches it later. Not to be able to look is no reason to fail: the session has a
+// lease of its own.
 func (o *operation) unlock(ctx context.Context, srv *server.Server, c state.Operation) error {
-	if c.LockConnection == 0 || c.LockPID == 0 || c.ServerUUID != o.row.ServerUUID {
+	ours := c.LockPID == o.row.LockPID && c.Host == o.row.Host // a container counts from 1 again
+	if c.LockPID == 0 || ours || c.ServerUUID != o.row.ServerUUID {
 		return ctx.Err()
 	}
-	killed, err := srv.KillOrphan(ctx, c.LockConnection, c.LockPID)
+	killed, err := srv.KillOrphans(ctx, c.Host, c.LockPID)
+	for _, id := range killed {
+		o.say("Killed session %d, with which backup %s had kept the server locked.", id, c.ID)
+	}
 	if err != nil && ctx.Err() == nil {
 		o.say("Whether the server is still locked by backup %s could not be seen: %v", c.ID, err)
 		return nil
-	}
-	if killed {
-		o.say("Killed session %d, with which backup %s had kept the server locked.", c.LockConnection, c.ID)
 	}
 	return ctx.Err()
 }

@@ -12,6 +12,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -85,6 +86,9 @@ func Open(c Config) (db *sql.DB, where string, err error) {
 	m.Logger = &mysql.NopLogger{} // what it logs is also returned as an error
 	m.Params = map[string]string{"lock_wait_timeout": "30"}
 	m.ConnectionAttributes = "program_name:" + cmp.Or(c.Program, "remora")
+	if host, err := os.Hostname(); err == nil {
+		m.ConnectionAttributes += "," + hostAttribute + ":" + host
+	}
 	m.TLS = c.TLS
 	switch {
 	case c.Socket != "":
@@ -121,10 +125,10 @@ func (s *Server) row(ctx context.Context, query string, dest ...any) error {
 }
 
 // rows calls f for each row, to scan it.
-func (s *Server) rows(ctx context.Context, query string, f func(scan func(...any) error) error) error {
+func (s *Server) rows(ctx context.Context, query string, f func(scan func(...any) error) error, args ...any) error {
 	ctx, cancel := patiently(ctx)
 	defer cancel()
-	rows, err := s.db.QueryContext(ctx, query)
+	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return classify(ctx, err)
 	}

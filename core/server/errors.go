@@ -26,6 +26,7 @@ func (e notAllowed) Is(target error) bool { return target == ErrNotAllowed }
 // Server error numbers, from MySQL's share/messages_to_clients.txt.
 const (
 	errAccessDenied = 1045 // user or password
+	errNoSuchThread = 1094
 	errNoFunction   = 1305
 )
 
@@ -45,6 +46,15 @@ func classify(ctx context.Context, err error) error {
 		return code.New(code.ServerGone, "%w", err)
 	}
 	return err
+}
+
+// numberOf is the server's number of an error; 0 if it has none.
+func numberOf(err error) uint16 {
+	var sqlError *mysql.MySQLError
+	if errors.As(err, &sqlError) {
+		return sqlError.Number
+	}
+	return 0
 }
 
 func classifyNumber(number uint16, err error) error {

@@ -289,8 +289,8 @@ func testKilled(t *testing.T, s *mysqldtest.Server) {
 	}
 }
 
-// testOrphan: only a session of this account, of the lock plugin and of that process is killed,
-// by an account without any privilege.
+// testOrphan: only sessions of this account, of the lock plugin and of that process on that
+// host are killed, by an account without any privilege.
 func testOrphan(t *testing.T, s *mysqldtest.Server) {
 	s.Exec("CREATE USER 'o'@'localhost'", "CREATE USER 'other'@'localhost'")
 	session := func(user, program string) (*sql.Conn, uint64) {
@@ -310,26 +310,31 @@ func testOrphan(t *testing.T, s *mysqldtest.Server) {
 		return conn, id
 	}
 	account := connect(t, server.Config{Socket: s.Socket, User: "o"})
+	here, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
-		user, program string
-		pid           int
-		want          bool
+		user, program, host string
+		pid                 int
+		want                bool
 	}{
-		{"other", server.LockProgram, os.Getpid(), false},
-		{"o", "", os.Getpid(), false},
-		{"o", server.LockProgram, os.Getpid() + 1, false},
-		{"o", server.LockProgram, os.Getpid(), true},
+		{"other", server.LockProgram, here, os.Getpid(), false},
+		{"o", "", here, os.Getpid(), false},
+		{"o", server.LockProgram, here, os.Getpid() + 1, false},
+		{"o", server.LockProgram, "elsewhere", os.Getpid(), false},
+		{"o", server.LockProgram, here, os.Getpid(), true},
 	} {
 		conn, id := session(c.user, c.program)
-		killed, err := account.KillOrphan(t.Context(), id, c.pid)
-		if err != nil || killed != c.want {
+		killed, err := account.KillOrphans(t.Context(), c.host, c.pid)
+		if err != nil || slices.Contains(killed, id) != c.want {
 			t.Errorf("%+v: got %v, %v", c, killed, err)
 		}
 		if err := conn.PingContext(t.Context()); (err != nil) != c.want {
 			t.Errorf("%+v: the session after it: %v", c, err)
 		}
 	}
-	if killed, err := account.KillOrphan(t.Context(), 1<<40, 1); killed || err != nil {
+	if killed, err := account.KillOrphans(t.Context(), here, 1); len(killed) > 0 || err != nil {
 		t.Errorf("of no session: got %v, %v", killed, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/plug/plugtest"
+	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/plugins/host"
 	"github.com/remora-backup/remora/plugins/sdk"
 )
@@ -133,6 +135,7 @@ func TestOnServer(t *testing.T) {
 		"plugin killed":        pluginKilled,
 		"host killed":          hostKilled,
 		"plugin stopped":       pluginStopped,
+		"orphaned":             orphaned,
 		"privileges":           privileges,
 		"unknown scope":        unknownScope,
 		"no server to talk to": noServer,
@@ -318,6 +321,30 @@ func pluginStopped(w *world) {
 	w.wantFree()
 	if err := syscall.Kill(w.p.Pid(), syscall.SIGCONT); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// orphaned: who knows the plugin's process needs no more to end its session.
+func orphaned(w *world) {
+	h := w.acquire(plug.ScopeBackup)
+	if err := syscall.Kill(w.p.Pid(), syscall.SIGSTOP); err != nil {
+		w.t.Fatal(err)
+	}
+	defer syscall.Kill(w.p.Pid(), syscall.SIGCONT)
+	srv, err := server.Connect(w.t.Context(), server.Config{Socket: w.server.Socket, User: "root"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer srv.Close()
+	host, err := os.Hostname()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if killed, err := srv.KillOrphans(w.t.Context(), host, w.p.Pid()); err != nil || !slices.Contains(killed, h.Owner()) {
+		w.t.Errorf("got %v, %v, want session %d among the killed", killed, err, h.Owner())
+	}
+	if err := w.try("ALTER TABLE t.a COMMENT 'at once'"); err != nil { // before the lease is over
+		w.t.Errorf("DDL after that: %v", err)
 	}
 }
 
