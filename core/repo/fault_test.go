@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -382,5 +383,62 @@ func TestForgottenObjectC7(t *testing.T) {
 		}
 		m.fault = nil
 		abortClean(t, m, b)
+	}
+}
+
+// liar sends a wrong byte in the middle of what is asked of a pack, some times.
+type liar struct {
+	*memory
+	lies *atomic.Int64
+}
+
+func (l liar) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	r, err := l.memory.Get(ctx, name, offset, length)
+	if err != nil || !strings.Contains(name, "/pack-") || l.lies.Add(-1) < 0 {
+		return r, err
+	}
+	b, err := io.ReadAll(r)
+	if len(b) > 0 {
+		b[len(b)/2] ^= 1
+	}
+	return io.NopCloser(bytes.NewReader(b)), err
+}
+
+// TestReadAgainC4: bytes that are wrong once are read again if that is wanted, and each extent
+// is handed over once.
+func TestReadAgainC4(t *testing.T) {
+	m := newMemory()
+	man := mustBackup(t, m, makeSource(3, 4, 9000), Options{PackSize: 1 << 20}, 700)
+	for _, c := range []struct {
+		lies   int64
+		again  bool
+		ok     bool
+		reread int64
+	}{{0, true, true, 0}, {1, true, true, 1}, {1, false, false, 0}, {2, true, false, 0}} {
+		lies := new(atomic.Int64)
+		lies.Store(c.lies)
+		r, err := Open(t.Context(), liar{m, lies})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := r.OpenBackup(t.Context(), man.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reread, plain atomic.Int64
+		opt := FetchOptions{Parallel: 1}
+		if c.again {
+			opt.Again = func(error) { reread.Add(1) }
+		}
+		err = b.Fetch(t.Context(), opt, func(_ context.Context, _ File, e Extent, _ []byte) error {
+			plain.Add(int64(e.Length))
+			return nil
+		})
+		if (err == nil) != c.ok || err != nil && code.Of(err) != code.Integrity || reread.Load() != c.reread {
+			t.Errorf("%+v: got %v, read again %d times", c, err, reread.Load())
+		}
+		if c.ok && plain.Load() != man.Totals.Plain {
+			t.Errorf("%+v: %d bytes were handed over, want %d", c, plain.Load(), man.Totals.Plain)
+		}
 	}
 }

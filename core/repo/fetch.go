@@ -27,6 +27,9 @@ type FetchOptions struct {
 	Skip func(group int) bool
 	// Done, if not nil, is told after all extents of a group were handed over.
 	Done func(ctx context.Context, group int) error
+	// Again, if not nil, lets bytes that are not the stored ones be read a second time, and is
+	// told what was wrong with them when that helped.
+	Again func(err error)
 }
 
 // Fetch reads the backup's packs, each one once and in order, and hands over every extent
@@ -69,6 +72,7 @@ func (b *Reader) fetch(ctx context.Context, opt FetchOptions, want func(*entry) 
 				return err
 			}
 			defer w.dec.Close()
+			w.again = opt.Again
 			for gr := range work {
 				if err := w.group(ctx, &gr, opt.Done); err != nil {
 					return err
@@ -104,6 +108,7 @@ type fetcher struct {
 	b      *Reader
 	want   func(*entry) (File, bool)
 	fn     fetchFunc
+	again  func(error)
 	dec    *zstd.Decoder
 	stored []byte
 	plain  []byte
@@ -129,7 +134,7 @@ func (w *fetcher) group(ctx context.Context, g *group, done func(context.Context
 	for rest := g.entries; len(rest) > 0; {
 		var run []entry
 		if run, rest = w.run(rest); len(run) > 0 {
-			if err := w.read(ctx, w.b.pack(g), g.size, run); err != nil {
+			if err := w.patiently(ctx, w.b.pack(g), g.size, run); err != nil {
 				return err
 			}
 		}
@@ -162,15 +167,30 @@ func (w *fetcher) run(entries []entry) (run, rest []entry) {
 	return entries[first : last+1], entries[last+1:]
 }
 
-// read reads a run of a pack and hands its wanted extents over.
-func (w *fetcher) read(ctx context.Context, name string, size int64, run []entry) error {
+// patiently reads a run of a pack, and what came damaged once more: a storage, or what lies
+// between, may have failed to read what it has.
+func (w *fetcher) patiently(ctx context.Context, name string, size int64, run []entry) error {
+	n, err := w.read(ctx, name, size, run)
+	if w.again == nil || code.Of(err) != code.Integrity || n == len(run) {
+		return err
+	}
+	if _, err := w.read(ctx, name, size, run[n:]); err != nil {
+		return err
+	}
+	w.again(err)
+	return nil
+}
+
+// read reads a run of a pack and hands its wanted extents over. It returns how many entries
+// it is done with.
+func (w *fetcher) read(ctx context.Context, name string, size int64, run []entry) (int, error) {
 	first, last := &run[0], &run[len(run)-1]
 	at, end := int64(first.at), int64(last.at)+int64(last.stored)
 	var body io.ReadCloser = io.NopCloser(eof{})
 	if end > at {
 		var err error
 		if body, err = w.b.repo.storage.Get(ctx, name, at, end-at); err != nil {
-			return w.b.repo.blame(ctx, name, size, err)
+			return 0, w.b.repo.blame(ctx, name, size, err)
 		}
 	}
 	defer body.Close()
@@ -178,12 +198,12 @@ func (w *fetcher) read(ctx context.Context, name string, size int64, run []entry
 		e := &run[i]
 		if gap := int64(e.at) - at; gap > 0 {
 			if _, err := io.CopyN(io.Discard, body, gap); err != nil {
-				return w.b.repo.blame(ctx, name, size, err)
+				return i, w.b.repo.blame(ctx, name, size, err)
 			}
 		}
 		w.stored = grow(w.stored, int(e.stored))
 		if _, err := io.ReadFull(body, w.stored); err != nil {
-			return w.b.repo.blame(ctx, name, size, err)
+			return i, w.b.repo.blame(ctx, name, size, err)
 		}
 		at = int64(e.at) + int64(e.stored)
 		f, ok := w.want(e)
@@ -192,17 +212,17 @@ func (w *fetcher) read(ctx context.Context, name string, size int64, run []entry
 		}
 		data, err := w.open(e)
 		if err != nil {
-			return damaged(name, "at %d, file %d %q at %d: %w", e.at, e.File, f.Path, e.Offset, err)
+			return i, damaged(name, "at %d, file %d %q at %d: %w", e.at, e.File, f.Path, e.Offset, err)
 		}
 		if err := w.fn(ctx, f, e.Extent, data); err != nil {
-			return err
+			return i, err
 		}
 	}
 	// Only the end tells that the storage confirmed what it sent.
 	if n, err := io.ReadFull(body, make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
-		return w.b.repo.blame(ctx, name, size, cmp.Or(err, errors.New("more bytes than asked for")))
+		return len(run), w.b.repo.blame(ctx, name, size, cmp.Or(err, errors.New("more bytes than asked for")))
 	}
-	return nil
+	return len(run), nil
 }
 
 // open proves the stored bytes of an extent and returns its plain ones.

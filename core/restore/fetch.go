@@ -59,6 +59,7 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 		Parallel: r.cfg.Parallel,
 		Want:     func(f repo.File) bool { _, ok := r.tree.files[f.ID]; return ok },
 		Skip:     r.journal.has,
+		Again:    func(err error) { t.Warn("%v: they were right when they were read again; is the storage sound?", err) },
 		Done: func(ctx context.Context, group int) error {
 			if err := syncpoint.At(ctx, syncpoint.FetchPackDone); err != nil {
 				return err

@@ -79,8 +79,8 @@ func plugins() []scenario {
 	return []scenario{
 		{id: "C1", what: "storage plugin dies in an object", run: runs("backup", killStore, syncpoint.StorePackPut), elsewhere: []string{"plugins/host TestKilledInPut"}},
 		{id: "C2", what: "storage plugin hangs", elsewhere: []string{"plugins/host TestHangsAreBounded"}},
-		{id: "C3", what: "slow storage", not: "there is no limit on the time under the lock that a slow storage could use up: nothing is stored under the lock that is waited for; memory is bounded by construction"},
-		{id: "C4", what: "storage returns other bytes", elsewhere: []string{"core/repo TestDamageIsFound"}, partly: "other bytes are found, and never read a second time"},
+		{id: "C3", what: "slow storage", run: slowStorage, partly: "memory and the time under the lock do not grow; that a storage is slow is not warned of"},
+		{id: "C4", what: "storage returns other bytes", run: otherBytes, elsewhere: []string{"core/repo TestDamageIsFound", "core/repo TestReadAgainC4"}},
 		{id: "C5", what: "short write said to be whole", elsewhere: []string{"core/repo TestPutEndsEarly"}},
 		{id: "C6", what: "no space at byte n", elsewhere: []string{"plugins/host TestNoSpace", "plugins/fs TestFull", "testscripts storage_full.txtar"}},
 		{id: "C7", what: "object acknowledged and forgotten", elsewhere: []string{"core/repo TestForgottenObjectC7"}},

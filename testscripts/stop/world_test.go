@@ -36,7 +36,13 @@ var world struct {
 	foreign     func() (string, error) // the same as XtraBackup would have it
 }
 
-func TestMain(m *testing.M) { os.Exit(prepareAndRun(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "odd-storage" {
+		serveOdd()
+		return
+	}
+	os.Exit(prepareAndRun(m))
+}
 
 func prepareAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("/tmp", "rs-") // short: a socket's path has at most 107 bytes
