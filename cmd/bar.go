@@ -21,7 +21,7 @@ type bar struct {
 	one   *mpb.Bar
 	meter *run.Meter
 	last  atomic.Pointer[run.Event] // the latest progress
-	done  chan struct{}
+	now   run.Reading               // what the frame that is being drawn shows
 
 	mu      sync.Mutex
 	stopped bool
@@ -30,47 +30,48 @@ type bar struct {
 const refresh = 150 * time.Millisecond
 
 func newBar(out io.Writer, meter *run.Meter) *bar {
-	b := &bar{out: out, meter: meter, done: make(chan struct{})}
+	b := &bar{out: out, meter: meter}
 	target := out
 	if s, ok := out.(*steadfast); ok {
 		target = s.w // the library asks the terminal itself for its width
 	}
 	b.pool = mpb.New(mpb.WithOutput(target), mpb.WithWidth(32), mpb.WithRefreshRate(refresh), mpb.WithAutoRefresh())
-	b.one = b.pool.New(100, mpb.BarStyle().Rbound("]").Lbound("["), mpb.BarRemoveOnComplete(),
+	b.one = b.pool.New(100, mpb.BarStyle().Rbound("]").Lbound("["), mpb.BarRemoveOnComplete(), mpb.BarFillerMiddleware(b.fill),
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return b.name() })),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return b.numbers() })))
-	go b.follow()
 	return b
 }
 
-// follow moves the bar to where the meter is.
-func (b *bar) follow() {
-	tick := time.NewTicker(refresh)
-	defer tick.Stop()
-	for {
-		select {
-		case <-b.done:
-			return
-		case <-tick.C:
-			percent := 0
-			if r := b.meter.Read(); r.Percent != nil {
-				percent = min(*r.Percent, 99) // at 100 the library would take the bar away
-			}
-			b.one.SetCurrent(int64(percent))
-		}
+// name is drawn first in every frame, and takes the reading that all of it shows. Of an
+// operation that has ended there is none any more: the lines above the bar say how.
+func (b *bar) name() string {
+	b.now = b.meter.Read()
+	switch {
+	case b.now.Phase == "":
+		return "starting "
+	case over(b.now.Phase):
+		return ""
 	}
+	return fmt.Sprintf("%s %s ", b.now.Phase, took(time.Since(b.now.Since).Truncate(time.Second)))
 }
 
-func (b *bar) name() string {
-	r := b.meter.Read()
-	if r.Phase == "" {
-		return "starting "
-	}
-	return fmt.Sprintf("%s %s ", r.Phase, took(time.Since(r.Since).Truncate(time.Second)))
+// fill draws the bar as full as the reading says; its own count, which does not move, would
+// take the bar away at its end.
+func (b *bar) fill(style mpb.BarFiller) mpb.BarFiller {
+	return mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+		if over(b.now.Phase) {
+			return nil
+		}
+		s.Current, s.Completed = 0, false
+		if b.now.Percent != nil {
+			s.Current = int64(*b.now.Percent)
+		}
+		return style.Fill(w, s)
+	})
 }
 
 func (b *bar) numbers() string {
-	r := b.meter.Read()
+	r := b.now
 	text := ""
 	if r.Percent != nil {
 		text = fmt.Sprintf(" %d%%", *r.Percent)
@@ -109,7 +110,6 @@ func (b *bar) stop() {
 		return
 	}
 	b.stopped = true
-	close(b.done)
 	b.one.Abort(true)
 	b.pool.Wait()
 }

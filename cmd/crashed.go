@@ -159,14 +159,21 @@ func (o *operation) tidy(ctx context.Context, storage plug.Storage, srv *server.
 			return fmt.Errorf("remove what backup %s left: %w", c.ID, err)
 		case whole:
 			o.say("Backup %s had been stored whole before its process ended: it stays.", c.ID)
-		default:
-			o.say("Removed %d objects that backup %s had left in the storage.", removed, c.ID)
+		case removed > 0:
+			o.say("Removed %s that backup %s had left in the storage.", objects(removed), c.ID)
 		}
 		if err := o.store.Describe(ctx, c.ID, func(row *state.Operation) { row.Tidied = true }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func objects(n int) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return fmt.Sprintf("%d objects", n)
 }
 
 // unlock ends the session that held the server's lock for c. It is known by the process of

@@ -3,13 +3,19 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/state"
+	"github.com/remora-backup/remora/plugins/fs"
 )
 
 // operate runs a plan made of one phase and a clean-up as the command line would.
@@ -242,5 +248,83 @@ func TestABarPassesLinesThrough(t *testing.T) {
 	}
 	if got := out.String(); !strings.Contains(got, "one\n") || !strings.HasSuffix(got, "two\n") {
 		t.Errorf("got %q, want both lines", got)
+	}
+}
+
+// The bar shows one moment: never the fill of one phase beside the name of the next, and
+// nothing once the operation is over.
+func TestTheBarShowsOneMoment(t *testing.T) {
+	h := newHome(t, "")
+	env := h.env(t)
+	env.Terminal = true
+	var phases []run.Phase
+	for i := range 6 {
+		name := fmt.Sprintf("phase_%d", i)
+		phases = append(phases, run.Phase{Name: name, Do: func(ctx context.Context, task *run.Task) error {
+			if i%2 == 0 {
+				full := 100
+				task.Progress(run.Progress{Percent: &full})
+			}
+			for !strings.Contains(h.out.String(), name+" 0s") { // until it was drawn
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		}})
+	}
+	a := &app{env: env}
+	err := a.operate(t.Context(), "backup", flags{}, func(_ context.Context, o *operation) (run.Plan, error) {
+		return run.Plan{Operation: "backup", ID: o.row.ID, Phases: phases}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.Lines(h.out.String()) {
+		if full, said := strings.Contains(l, "===="), strings.Contains(l, "100%"); strings.Contains(l, "phase_") && full != said {
+			t.Errorf("got %q, want what is said to be what is drawn", l)
+		}
+		if strings.Contains(l, "completed 0s") {
+			t.Errorf("got %q, the end is no phase to wait for", l)
+		}
+	}
+}
+
+// What was cleared up is told; that there was nothing is not.
+func TestTidyTellsWhatItRemoved(t *testing.T) {
+	h := newHome(t, "")
+	whole := h.backup(t)
+	storage, err := fs.Open(fs.Config{Path: filepath.Join(h.dir, "repo")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const torn, none = "20261121T221500Z-7f3a", "20261122T221500Z-7f3a"
+	if _, err := storage.Put(t.Context(), "backups/"+torn+"/pack-000001", strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	store, err := state.Open(t.Context(), filepath.Join(h.dir, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for _, id := range []string{whole, torn, none} {
+		if err := store.Begin(t.Context(), state.Operation{ID: id, Operation: "backup"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.MarkCrashed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o := &operation{store: store}
+	if err := o.tidy(t.Context(), storage, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"Backup " + whole + " had been stored whole before its process ended: it stays.", "Removed 1 object that backup " + torn + " had left in the storage."}
+	if !slices.Equal(o.earlier, want) {
+		t.Errorf("got  %q\nwant %q", o.earlier, want)
+	}
+	if left, err := store.Untidied(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("still to be tidied: %v, %v", left, err)
 	}
 }

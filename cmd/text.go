@@ -30,7 +30,7 @@ func lineOf(e run.Event) line {
 	switch e.Kind {
 	case run.KindPhase:
 		l.text = e.Phase + " ..."
-		if e.Phase == run.PhaseCompleted || e.Phase == run.PhaseFailed || e.Phase == run.PhaseCancelled {
+		if over(e.Phase) {
 			l.text = "" // the end says so
 		}
 	case run.KindProgress:
@@ -51,6 +51,11 @@ func lineOf(e run.Event) line {
 		}
 	}
 	return l
+}
+
+// over reports whether the phase is one in which operations end.
+func over(phase string) bool {
+	return phase == run.PhaseCompleted || phase == run.PhaseFailed || phase == run.PhaseCancelled
 }
 
 func progressText(e run.Event) string {
