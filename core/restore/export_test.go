@@ -99,12 +99,11 @@ func TestExportResumes(t *testing.T) {
 func TestExportNoticesDamage(t *testing.T) {
 	f := sharedFixture(t)
 	storage := f.storage()
-	for name, b := range storage.objects {
+	for name, b := range storage.objects { // all: a pack may hold nothing but what was copied again
 		if strings.Contains(name, "/pack-") {
 			b = append([]byte(nil), b...)
 			b[len(b)/2] ^= 1
 			storage.objects[name] = b
-			break
 		}
 	}
 	if err := export(t, config(t, storage, t.TempDir()), ""); code.Of(err) != code.Integrity {
