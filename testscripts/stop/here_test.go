@@ -100,14 +100,6 @@ func (c *check) endsByItself(codes ...int) answer {
 	return a
 }
 
-func hangup(t *testing.T, b *bench) {
-	c := b.backupAt(t, syncpoint.CopyExtent)
-	c.send(syscall.SIGHUP)
-	if a := c.ends(129); a.end() == nil || a.end().State != run.Cancelled || a.end().InterruptedBy != "SIGHUP" {
-		t.Errorf("got %s", a)
-	}
-}
-
 // hanging interrupts a backup once and returns when its clean-up hangs.
 func hanging(t *testing.T, b *bench) *check {
 	c := b.backupAt(t, syncpoint.TailRedo, string(syncpoint.CleanupAbort)+" pause")
@@ -140,7 +132,7 @@ func third(t *testing.T, b *bench) {
 	c := hanging(t, b)
 	c.send(syscall.SIGINT)
 	time.Sleep(30 * time.Millisecond)
-	c.send(syscall.SIGINT)
+	_ = c.p.signal(syscall.SIGINT)            // it may just have left
 	c.endsByItself(-int(syscall.SIGINT), 130) // 130 if it was just leaving
 }
 
@@ -393,7 +385,17 @@ func restarted(t *testing.T, b *bench) {
 // neither is in the other's way.
 func sameName(t *testing.T, b *bench) {
 	c := b.configured(t, "[[notify]]\nplugin = \"log\"\n", syncpoint.BackupStart)
-	c.ends(0)
+	n := 0
+	for _, one := range c.before {
+		n += count(one.name == "remora-notify")
+	}
+	if n != 2 {
+		t.Errorf("%d notify plugins run, want 2", n)
+	}
+	a := c.ends(0)
+	if n := strings.Count(a.err, "Backup completed"); n != 2 {
+		t.Errorf("the end was told %d times, want 2\n%s", n, a)
+	}
 }
 
 func secondOperation(t *testing.T, b *bench) {

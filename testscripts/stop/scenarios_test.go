@@ -27,8 +27,7 @@ type scenario struct {
 // TestScenarios runs those that are run here, makes sure that the tests of the others are
 // there, and prints what is missing.
 func TestScenarios(t *testing.T) {
-	list := slices.Concat(deaths(), servers(), plugins(), ours14())
-	complete(t, list)
+	list := scenarios()
 	repo := goodRepo(t)
 	var mu sync.Mutex
 	ran, passed, elsewhere := 0, 0, 0
@@ -74,6 +73,23 @@ func TestScenarios(t *testing.T) {
 	}
 	for _, m := range missing {
 		fmt.Println("scenario not run:", m)
+	}
+}
+
+func scenarios() []scenario { return slices.Concat(deaths(), servers(), plugins(), ours14()) }
+
+// TestCatalogue needs no server: each scenario is there once, and so is each test that is said
+// to run one.
+func TestCatalogue(t *testing.T) {
+	list := scenarios()
+	complete(t, list)
+	for _, s := range list {
+		for _, test := range s.elsewhere {
+			dir, name, _ := strings.Cut(test, " ")
+			if err := testExists(dir, name); err != nil {
+				t.Errorf("%s: %v", s.id, err)
+			}
+		}
 	}
 }
 

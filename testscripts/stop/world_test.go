@@ -41,6 +41,10 @@ func TestMain(m *testing.M) {
 		serveOdd()
 		return
 	}
+	if len(os.Args) == 2 && os.Args[1] == "odd-notify" {
+		serveOddNotify()
+		return
+	}
 	os.Exit(prepareAndRun(m))
 }
 
