@@ -196,8 +196,18 @@ func (h *Hooks) callLocked(ctx context.Context, due told, sink func(told) effect
 	return done, err
 }
 
-// serve lets the child make one call. done is nil if the child is gone because of it.
-func (h *Hooks) serve(ctx context.Context, due told, event []byte, sink effects) (done *outcome, err error) {
+// serve lets the child make one call. done is nil if the child is gone because of it. A
+// child that was there before may have ended for another reason: a new one is asked again.
+func (h *Hooks) serve(ctx context.Context, due told, event []byte, sink effects) (*outcome, error) {
+	before := h.child
+	done, err := h.serveOnce(ctx, due, event, sink)
+	if before != nil && h.child == nil && errors.Is(err, errEnded) && ctx.Err() == nil {
+		return h.serveOnce(ctx, due, event, sink)
+	}
+	return done, err
+}
+
+func (h *Hooks) serveOnce(ctx context.Context, due told, event []byte, sink effects) (*outcome, error) {
 	if h.child != nil && !h.child.alive() {
 		h.child = nil
 	}

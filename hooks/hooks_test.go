@@ -657,6 +657,29 @@ function on_phase(e) notify.send("looping") while true do end end`)
 	}
 }
 
+// A child that somebody kills is replaced, and asked again what it was asked; once, as it
+// may be the script that ends it.
+func TestKilledChildIsReplaced(t *testing.T) {
+	for _, kills := range []int32{1, 2} {
+		var killed atomic.Int32
+		h, j := with(t, hooks.Config{Notify: func(context.Context, plug.Notice) error {
+			if killed.Add(1) <= kills {
+				return syscall.Kill(child(t), syscall.SIGKILL)
+			}
+			return nil
+		}}, `
+function before_phase(e) notify.send("asked") end
+function on_end(e) log.info("told") end`)
+		plan := run.Plan{Operation: "backup", ID: "1", Phases: []run.Phase{{Name: "copying_tablespaces", Do: step}}}
+		err := run.Do(t.Context(), plan, run.Options{Readers: []run.Reader{h}, Gate: h.Gate})
+		if want := map[int32]code.Code{1: code.Done, 2: code.Veto}[kills]; code.Of(err) != want {
+			t.Errorf("killed %d times: got %v, want code %d", kills, err, want)
+		}
+		h.Close(t.Context())
+		mention(t, j, "told")
+	}
+}
+
 // The end of the host is the end of the child's stdin, and that ends the child even
 // while a script runs.
 func TestChildEndsWithItsHost(t *testing.T) {

@@ -186,8 +186,11 @@ func (p *process) died() error {
 		return errMemory
 	}
 	first, _, _ := strings.Cut(said, "\n")
-	return fmt.Errorf("hook process ended: %w: %s", p.err, cut(first, 200))
+	return fmt.Errorf("%w: %w: %s", errEnded, p.err, cut(first, 200))
 }
+
+// errEnded: the process ended, and not for what the script did that we know of.
+var errEnded = errors.New("hook process ended")
 
 func replyOf(id int, err error) reply {
 	if err != nil {
