@@ -1,6 +1,7 @@
 package stop
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -21,9 +22,10 @@ type network struct {
 	listener net.Listener
 	to       string
 
-	mu    sync.Mutex
-	dead  bool
-	conns []net.Conn
+	mu       sync.Mutex
+	old, new []byte // of the same length: what one side says, and what the other hears
+	dead     bool
+	conns    []net.Conn
 }
 
 func newNetwork(t *testing.T, port int) *network {
@@ -95,6 +97,13 @@ func (n *network) setDead(dead bool) {
 	n.dead = dead
 }
 
+// change lets the other side hear new where one side says old.
+func (n *network) change(old, new string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.old, n.new = []byte(old), []byte(new)
+}
+
 // lossy drops what a dead network does not carry.
 type lossy struct {
 	n  *network
@@ -102,8 +111,14 @@ type lossy struct {
 }
 
 func (l lossy) Write(b []byte) (int, error) {
-	if l.n.isDead() {
+	l.n.mu.Lock()
+	dead, old, new := l.n.dead, l.n.old, l.n.new
+	l.n.mu.Unlock()
+	if dead {
 		return len(b), nil
+	}
+	if len(old) > 0 {
+		b = bytes.ReplaceAll(b, old, new)
 	}
 	return l.to.Write(b)
 }

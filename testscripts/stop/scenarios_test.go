@@ -22,19 +22,25 @@ type scenario struct {
 	elsewhere []string                     // "directory TestName", of the module
 	not       string                       // why it is not run
 	partly    string                       // what of it is not
+	waits     bool                         // most of the time: it runs beside the others
 }
 
 // TestScenarios runs those that are run here, makes sure that the tests of the others are
 // there, and prints what is missing.
 func TestScenarios(t *testing.T) {
 	list := scenarios()
+	slices.SortStableFunc(list, func(a, b scenario) int { return count(b.waits) - count(a.waits) })
 	repo := goodRepo(t)
 	var mu sync.Mutex
 	ran, passed, elsewhere := 0, 0, 0
 	var missing, parts []string
-	queue := make(chan scenario)
+	queue, waiting := make(chan scenario), make(chan scenario, len(list))
 	var wg sync.WaitGroup
-	for w := range *workers {
+	for w := range *workers + 1 {
+		queue := queue
+		if w == *workers {
+			queue = waiting
+		}
 		wg.Go(func() {
 			b := &bench{repo: repo, dir: filepath.Join(world.dir, fmt.Sprint("s", w)), tally: new(tally)}
 			defer b.close(t)
@@ -63,9 +69,14 @@ func TestScenarios(t *testing.T) {
 			missing = append(missing, fmt.Sprintf("%-4s %s: %s", s.id, s.what, s.not))
 			continue
 		}
+		if s.waits {
+			waiting <- s
+			continue
+		}
 		queue <- s
 	}
 	close(queue)
+	close(waiting)
 	wg.Wait()
 	fmt.Printf("scenarios run/passed: %d/%d here; %d more are tests of other packages, which run with those; %d are not run, of %d\n", ran, passed, elsewhere, len(missing), len(list))
 	for _, p := range parts {
