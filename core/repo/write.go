@@ -64,8 +64,9 @@ type copied struct{ plain, stored int64 }
 var errSealed = errors.New("the backup is sealed already")
 
 // NewBackup begins to write a backup. The id is from NextID, or from NewID and greater than
-// all in the storage. What another host began after NextID may have a greater one. Whoever began it calls Seal or Abort. ctx ends the
-// packers' work, and carries the sync points' controller.
+// all in the storage. What another host began after NextID may have a greater one. Whoever
+// began it calls Seal or Abort. ctx ends the packers' work, and carries the sync points'
+// controller.
 func (r *Repo) NewBackup(ctx context.Context, id string, opt Options) (*Backup, error) {
 	if !ValidID(id) {
 		return nil, fmt.Errorf("begin backup %q: not an id", id)
