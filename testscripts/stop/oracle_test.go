@@ -23,14 +23,15 @@ import (
 
 // check asks, after a run, what must hold whatever was done.
 type check struct {
-	t      *testing.T
-	b      *bench
-	o      one
-	home   home
-	p      *process
-	before []child
-	began  time.Time
-	answer answer
+	t        *testing.T
+	b        *bench
+	o        one
+	home     home
+	p        *process
+	before   []child
+	began    time.Time
+	answer   answer
+	followed bool // by another operation
 }
 
 func (c *check) ask(ctx context.Context) {
@@ -375,9 +376,13 @@ func (c *check) answers(ctx context.Context, code int, args ...string) answer {
 	return a
 }
 
-// crashed checks what the operation after one that was killed says and records of it.
+// crashed checks what the first operation after one that was killed says and records of it.
 func (c *check) crashed(a answer) {
 	all := c.operations()
+	if c.followed {
+		return
+	}
+	c.followed = true
 	if len(all) == 0 || c.o.fault != killHost || c.o.at() < place(c.o.operation, syncpoint.OperationBegun) {
 		return
 	}
