@@ -14,7 +14,8 @@ import (
 
 // TestMadeLogRecovers gives a killed server a log made by Layout, Headers and Cut in place of its own: it must recover from it to the exact end.
 func TestMadeLogRecovers(t *testing.T) {
-	s := mysqldtest.Start(t, mysqldtest.Args("--innodb-redo-log-capacity=512M", "--skip-log-bin", "--innodb-flush-method=nosync", "--innodb-log-checksums=OFF"))
+	s := mysqldtest.Start(t, mysqldtest.Args("--innodb-redo-log-capacity=512M", "--skip-log-bin", "--innodb-flush-method=nosync", "--innodb-log-checksums=OFF",
+		"--innodb-adaptive-flushing=OFF", "--innodb-max-dirty-pages-pct=99", "--innodb-max-dirty-pages-pct-lwm=99", "--innodb-idle-flush-pct=0")) // no checkpoint of its own
 	s.Exec("DO innodb_redo_log_sharp_checkpoint()")
 	s.Exec(capture{until: "DROP DATABASE"}.statements(t)...)
 	s.Exec("DROP INDEX mv ON js") // CHECKSUM TABLE gives another number each time for a table with a multi-valued index
