@@ -561,6 +561,7 @@ function on_phase(e)
 end`)
 	h.Event(t.Context(), start("1"))
 	h.Event(t.Context(), entered(2, "x"))
+	srv.Close() // its handlers are done
 	same(t, asked, []string{`POST /a application/json t {"id":"1","list":[1,2.5,"x"]}`, "GET /b   ", "GET /big   ", "GET /hang   "})
 	host := strings.TrimPrefix(srv.URL, "http://")
 	same(t, j.lines(), []string{
