@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,11 +92,13 @@ func TestExampleSlackAlert(t *testing.T) {
 
 // The example reaches a real webhook, and says so if that refuses.
 func TestExampleSlackAlertPosts(t *testing.T) {
-	var body []byte
-	status := http.StatusOK
+	bodies := make(chan string, 2)
+	var status atomic.Int32
+	status.Store(http.StatusOK)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ = io.ReadAll(r.Body)
-		w.WriteHeader(status)
+		body, _ := io.ReadAll(r.Body)
+		bodies <- string(body)
+		w.WriteHeader(int(status.Load()))
 	}))
 	defer srv.Close()
 	settings, err := json.Marshal(map[string]string{"slack_url": srv.URL})
@@ -106,10 +109,12 @@ func TestExampleSlackAlertPosts(t *testing.T) {
 	end := run.Event{Seq: 2, Kind: run.KindEnd, Operation: "backup", ID: "7", State: run.Cancelled, Error: "operation has been interrupted (SIGINT)", Time: time.Now()}
 	h.Event(t.Context(), start("7"))
 	h.Event(t.Context(), end)
-	if want := `{"text":":warning: backup 7 was cancelled: operation has been interrupted (SIGINT)"}`; string(body) != want {
-		t.Errorf("webhook got %s, want %s", body, want)
+	if want := `{"text":":warning: backup 7 was cancelled: operation has been interrupted (SIGINT)"}`; len(bodies) != 1 {
+		t.Errorf("webhook was called %d times, want once", len(bodies))
+	} else if got := <-bodies; got != want {
+		t.Errorf("webhook got %s, want %s", got, want)
 	}
-	status = http.StatusForbidden
+	status.Store(http.StatusForbidden)
 	end.Seq++
 	h.Event(t.Context(), end)
 	mention(t, j, "slack_alert.lua:25: no message was sent: status 403")
