@@ -2,4 +2,7 @@
 
 package stop
 
-const raceDetector = false
+const (
+	raceDetector = false
+	atOnce       = 3
+)

@@ -20,7 +20,7 @@ import (
 var (
 	full    = flag.Bool("matrix.full", false, "all runs, not only the core")
 	only    = flag.String("matrix.only", "", "runs whose names match this regular expression")
-	workers = flag.Int("matrix.workers", 2, "runs at a time")
+	workers = flag.Int("matrix.workers", atOnce, "runs at a time")
 	every   = flag.Int("matrix.compare", 20, "compare a restored backup with the source after every n-th run")
 )
 
