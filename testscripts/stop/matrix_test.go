@@ -1,6 +1,7 @@
 package stop
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -358,7 +359,13 @@ func (b *bench) close(t *testing.T) {
 type tally struct {
 	mu             sync.Mutex
 	ran, passed    map[fault]int
-	unlocks, exits []time.Duration
+	unlocks, exits []timing
+}
+
+// timing is how long a run took to do something.
+type timing struct {
+	took time.Duration
+	run  string
 }
 
 func (c *tally) count(o one, ok bool) {
@@ -373,16 +380,16 @@ func (c *tally) count(o one, ok bool) {
 	}
 }
 
-func (c *tally) unlocked(d time.Duration) {
+func (c *tally) unlocked(o one, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unlocks = append(c.unlocks, d)
+	c.unlocks = append(c.unlocks, timing{d, o.String()})
 }
 
-func (c *tally) left(d time.Duration) {
+func (c *tally) left(o one, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.exits = append(c.exits, d)
+	c.exits = append(c.exits, timing{d, o.String()})
 }
 
 // print says what was run. The lines are for people who look for the figures.
@@ -395,11 +402,12 @@ func (c *tally) print(t *testing.T, took time.Duration) {
 		fmt.Fprintf(os.Stdout, "matrix: %-16s %3d run, %3d passed\n", f, c.ran[f], c.passed[f])
 	}
 	fmt.Fprintf(os.Stdout, "matrix: runs run/passed %d/%d in %v\n", ran, passed, took.Round(time.Second))
-	for name, list := range map[string][]time.Duration{"kill -9 to unlock": c.unlocks, "Ctrl-C to exit": c.exits} {
+	for name, list := range map[string][]timing{"kill -9 to unlock": c.unlocks, "Ctrl-C to exit": c.exits} {
 		if len(list) == 0 {
 			continue
 		}
-		slices.Sort(list)
-		fmt.Fprintf(os.Stdout, "matrix: %s: median %v, worst %v of %d\n", name, list[len(list)/2].Round(time.Millisecond), list[len(list)-1].Round(time.Millisecond), len(list))
+		slices.SortFunc(list, func(a, b timing) int { return cmp.Compare(a.took, b.took) })
+		worst := list[len(list)-1]
+		fmt.Fprintf(os.Stdout, "matrix: %s: median %v, worst %v (%s) of %d\n", name, list[len(list)/2].took.Round(time.Millisecond), worst.took.Round(time.Millisecond), worst.run, len(list))
 	}
 }

@@ -55,7 +55,7 @@ func (b *bench) run(t *testing.T, o one) {
 		t.Fatal(err)
 	}
 	if o.fault == sigint || o.fault == sigterm {
-		b.tally.left(time.Since(c.began))
+		b.tally.left(o, time.Since(c.began))
 	}
 	c.ask(ctx)
 	if t.Failed() {
@@ -154,7 +154,7 @@ func (c *check) killed(ctx context.Context) error {
 		time.Sleep(2 * time.Millisecond)
 	}
 	d := time.Since(c.began)
-	c.b.tally.unlocked(d)
+	c.b.tally.unlocked(c.o, d)
 	if d > 2*time.Second {
 		c.t.Errorf("the server was unlocked after %v, want 2s at most", d)
 	}
