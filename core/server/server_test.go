@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
@@ -275,9 +276,15 @@ func testKilled(t *testing.T, s *mysqldtest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Exec("KILL " + s.QueryString(`SELECT PROCESSLIST_ID FROM performance_schema.threads
-		JOIN performance_schema.events_statements_history USING (THREAD_ID)
-		WHERE SQL_TEXT LIKE 'SELECT innodb_redo_log_consumer_register%' AND PROCESSLIST_ID IS NOT NULL ORDER BY THREAD_ID DESC LIMIT 1`))
+	id := "0"
+	for range 500 { // a statement enters the history a moment after it was answered
+		if id = s.QueryString(`SELECT COALESCE(MAX(PROCESSLIST_ID), 0) FROM performance_schema.threads
+			JOIN performance_schema.events_statements_history USING (THREAD_ID) WHERE SQL_TEXT LIKE 'SELECT innodb_redo_log_consumer_register%'`); id != "0" {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.Exec("KILL " + id)
 	if err := c.Advance(t.Context(), 1); code.Of(err) != code.ServerGone {
 		t.Errorf("advance on a killed connection: got %v (code %d), want code %d", err, code.Of(err), code.ServerGone)
 	}
