@@ -41,6 +41,7 @@
 //	a redo record parsed              core/innodb/redo/parser.go, record.go
 //	decided what to copy again        core/backup/tracker.go
 //	the server locked                 core/backup/lock.go, window.go, through plugins/mysqllock
+//	what is read under the lock kept  core/backup/kept.go, stored by tail.go
 //	an extent's place and digest      core/repo/index.go
 //	the prepare percentage computed   core/mysqld/progress.go
 //	an exit code defined              core/code/code.go

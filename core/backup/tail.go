@@ -20,7 +20,8 @@ import (
 // restore makes one of it.
 const redoPath = "#innodb_redo/captured"
 
-// cutLogs gets the redo and the binlog up to exactly the sync point, after the lock.
+// cutLogs stores what was read under the lock, and gets the redo and the binlog up to exactly
+// the sync point.
 func (e *engine) cutLogs(ctx context.Context, t *run.Task) error {
 	if err := e.copier.storeKept(ctx); err != nil {
 		return err

@@ -16,6 +16,24 @@ import (
 	pb "github.com/remora-backup/remora/plugins/proto/v1"
 )
 
+// serveOnce lets do have the only connection to the socket "s" in dir.
+func serveOnce(dir string, do func(net.Conn)) error {
+	s, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer s.Close()
+		conn, err := s.Accept()
+		if err != nil {
+			return
+		}
+		do(conn)
+		_ = conn.Close()
+	}()
+	return nil
+}
+
 // liar is a plugin that sends something and says something about it.
 type liar struct {
 	pb.StorageClient
@@ -24,19 +42,9 @@ type liar struct {
 }
 
 func (l *liar) Get(context.Context, *pb.GetRequest, ...grpc.CallOption) (*pb.GetResponse, error) {
-	s, err := net.Listen("unix", filepath.Join(l.dir, "s"))
-	if err != nil {
+	if err := serveOnce(l.dir, func(conn net.Conn) { _, _ = io.WriteString(conn, l.sends) }); err != nil {
 		return nil, err
 	}
-	go func() {
-		defer s.Close()
-		conn, err := s.Accept()
-		if err != nil {
-			return
-		}
-		_, _ = io.WriteString(conn, l.sends)
-		_ = conn.Close()
-	}()
 	return &pb.GetResponse{DownloadId: "1", Socket: "s"}, nil
 }
 
