@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -10,9 +9,6 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 )
-
-// Cursor is how far a phase got, in a form only that phase understands.
-type Cursor = json.RawMessage
 
 // Phase is one step of a plan.
 type Phase struct {
@@ -24,8 +20,8 @@ type Phase struct {
 	// Locks: the phase takes the server's lock. Its gate is asked, and then no hook runs
 	// until a phase is entered that is neither Locks nor Locked.
 	Locks bool
-	// Do does the work. Repeating what was done since the last Task.Save must be
-	// harmless. It returns context.Cause(ctx) soon after ctx is done.
+	// Do does the work, in a plan that has no Do of its own. It returns context.Cause(ctx)
+	// soon after ctx is done.
 	Do func(ctx context.Context, t *Task) error
 }
 
@@ -34,6 +30,9 @@ type Plan struct {
 	Operation string // "backup" or "restore"
 	ID        string
 	Phases    []Phase
+	// Do carries the phases out, each by Enter. The end event of a complete run carries the
+	// result; the error is why the run cannot go on.
+	Do func(r *Run) (result any, err error)
 	// Cleanup gives back what the phases took (locks first) and removes what must not
 	// stay. It runs once after the last phase, whatever the outcome; failed is nil after
 	// success. Its context is not the cancelled one and has a deadline of its own.
@@ -59,8 +58,6 @@ type Options struct {
 	// Gate is asked before each phase that is not Locked; an error vetoes the phase. The
 	// Seq of its event is that of the last event told before.
 	Gate func(ctx context.Context, e Event) error
-	// Cursors keeps the phases' cursors; nil keeps them in memory only.
-	Cursors Cursors
 	// StallAfter is the idle time after which stall events are told; 0 means a minute.
 	StallAfter time.Duration
 	// CleanupWithin bounds Plan.Cleanup; 0 means 20 s.
@@ -77,12 +74,6 @@ type Options struct {
 	Meter *Meter
 }
 
-// Cursors remembers cursors across crashes.
-type Cursors interface {
-	Load(phase string) (Cursor, error)
-	Save(phase string, c Cursor) error
-}
-
 // Do carries out the plan and returns the run's one answer: nil, the first error, or
 // the interruption that preceded it. All readers have seen the end event when it returns
 // unless they took longer than DrainWithin.
@@ -91,7 +82,7 @@ func Do(ctx context.Context, plan Plan, opts Options) error {
 	defer r.cancel(nil)
 	stopStall := r.watchStalls(ctx)
 	r.emit(Event{Kind: KindStart, Message: fmt.Sprintf("Starting %s process.", plan.Operation)})
-	if r.phases() {
+	if r.carriedOut() {
 		r.setCommitted()
 	}
 	r.cleanup(ctx)
@@ -102,6 +93,15 @@ func Do(ctx context.Context, plan Plan, opts Options) error {
 	defer cancel()
 	r.bus.close(drain)
 	return r.answer()
+}
+
+// carriedOut reports whether the plan was.
+func (r *runner) carriedOut() bool {
+	if r.plan.Do == nil {
+		return r.phases()
+	}
+	err := guard(func() (err error) { r.result, err = r.plan.Do(&Run{r}); return err })
+	return r.goOn(r.work, err)
 }
 
 // phases reports whether all were carried out.
@@ -198,9 +198,6 @@ func guard(f func() error) (err error) {
 }
 
 func (r *runner) cleanup(ctx context.Context) {
-	if r.plan.Cleanup == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(r.opts.CleanupWithin, 20*time.Second))
 	defer cancel()
 	go func() {
@@ -212,7 +209,10 @@ func (r *runner) cleanup(ctx context.Context) {
 	}()
 	t := &Task{r: r, phase: r.phaseName()}
 	r.cleaning.Store(true)
-	r.failNow(guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) }))
+	r.giveBack(ctx, t)
+	if r.plan.Cleanup != nil {
+		r.failNow(guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) }))
+	}
 }
 
 func (r *runner) end() {
@@ -229,7 +229,7 @@ func (r *runner) end() {
 	switch {
 	case last == PhaseCompleted:
 		e.Message = r.title() + " completed"
-		if r.plan.Result != nil {
+		if e.Result = r.result; r.plan.Result != nil {
 			e.Result = r.plan.Result()
 		}
 	case r.plan.Aborted != nil:

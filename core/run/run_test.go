@@ -67,16 +67,43 @@ func same(t *testing.T, got, want []string) {
 	}
 }
 
-func phase(name string, do func(ctx context.Context, t *run.Task) error) run.Phase {
+// step is a phase and what is done in it.
+type step struct {
+	run.Phase
+	do func(ctx context.Context, t *run.Task) error
+}
+
+func phase(name string, do func(ctx context.Context, t *run.Task) error) step {
 	if do == nil {
 		do = func(context.Context, *run.Task) error { return nil }
 	}
-	return run.Phase{Name: name, Do: do}
+	return step{run.Phase{Name: name}, do}
 }
 
-func plan(phases ...run.Phase) run.Plan {
-	return run.Plan{Operation: "backup", ID: "1", Phases: phases}
+// cleaning is the phase with a clean-up that it registers when it begins.
+func (s step) cleaning(f func(ctx context.Context, t *run.Task, failed error) error) step {
+	do := s.do
+	s.do = func(ctx context.Context, t *run.Task) error { t.Cleanup(f); return do(ctx, t) }
+	return s
 }
+
+// plan does the steps one after the other.
+func plan(steps ...step) run.Plan {
+	p := run.Plan{Operation: "backup", ID: "1"}
+	for _, s := range steps {
+		p.Phases = append(p.Phases, s.Phase)
+	}
+	p.Do = func(r *run.Run) (any, error) {
+		for _, s := range steps {
+			if _, err := run.Enter(r, s.Name, func(ctx context.Context, t *run.Task) (any, error) { return nil, s.do(ctx, t) }); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	}
+	return p
+}
+
 
 var sigint = &run.Interrupted{By: "SIGINT", Code: code.SIGINT}
 
@@ -139,11 +166,11 @@ func TestFirstErrorRules(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			stop := func() { cancel(sigint) }
 			var seen tape
-			p := plan(phase("work", func(_ context.Context, task *run.Task) error { return tt.do(stop, task) }))
+			work := phase("work", func(_ context.Context, task *run.Task) error { return tt.do(stop, task) })
 			if tt.cleanup != nil {
-				p.Cleanup = func(context.Context, *run.Task, error) error { return tt.cleanup(stop) }
+				work = work.cleaning(func(context.Context, *run.Task, error) error { return tt.cleanup(stop) })
 			}
-			err := run.Do(ctx, p, run.Options{Readers: []run.Reader{&seen}})
+			err := run.Do(ctx, plan(work), run.Options{Readers: []run.Reader{&seen}})
 			if got := code.Of(err); got != tt.code {
 				t.Errorf("answer %v has code %d, want %d", err, got, tt.code)
 			}
@@ -234,11 +261,10 @@ func TestInterruptedGate(t *testing.T) {
 
 func TestPanicsDoNotSkipTheCleanup(t *testing.T) {
 	cleaned := false
-	p := plan(phase("copy", func(context.Context, *run.Task) error { panic("bug") }))
-	p.Cleanup = func(_ context.Context, _ *run.Task, failed error) error {
+	p := plan(phase("copy", func(context.Context, *run.Task) error { panic("bug") }).cleaning(func(_ context.Context, _ *run.Task, failed error) error {
 		cleaned = failed != nil
 		panic("another")
-	}
+	}))
 	var seen tape
 	err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{&seen, run.ReaderFunc(func(context.Context, run.Event) { panic("reader") })}})
 	if err == nil || !strings.HasPrefix(err.Error(), "panic: bug") || !cleaned {
@@ -251,13 +277,12 @@ func TestPanicsDoNotSkipTheCleanup(t *testing.T) {
 
 func TestCleanupContextOutlivesTheInterruption(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	p := plan(phase("copy", func(context.Context, *run.Task) error { cancel(sigint); return nil }))
 	var alive, bounded bool
-	p.Cleanup = func(ctx context.Context, _ *run.Task, _ error) error {
+	p := plan(phase("copy", func(context.Context, *run.Task) error { cancel(sigint); return nil }).cleaning(func(ctx context.Context, _ *run.Task, _ error) error {
 		_, bounded = ctx.Deadline()
 		alive = ctx.Err() == nil
 		return nil
-	}
+	}))
 	_ = run.Do(ctx, p, run.Options{})
 	if !alive || !bounded {
 		t.Errorf("clean-up context alive %v, bounded %v; want both", alive, bounded)
@@ -267,8 +292,8 @@ func TestCleanupContextOutlivesTheInterruption(t *testing.T) {
 func TestHurryEndsTheCleanup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hurry := make(chan struct{})
-		p := plan(phase("copy", func(context.Context, *run.Task) error { return errors.New("boom") }))
-		p.Cleanup = func(ctx context.Context, _ *run.Task, _ error) error { close(hurry); <-ctx.Done(); return nil }
+		p := plan(phase("copy", func(context.Context, *run.Task) error { return errors.New("boom") }).cleaning(
+			func(ctx context.Context, _ *run.Task, _ error) error { close(hurry); <-ctx.Done(); return nil }))
 		start := time.Now()
 		err := run.Do(t.Context(), p, run.Options{Hurry: hurry})
 		if err == nil || time.Since(start) != 0 {
@@ -393,28 +418,6 @@ func TestStallIsToldOncePerIdlePeriod(t *testing.T) {
 	})
 }
 
-func TestCursorsAreThePhasesOwn(t *testing.T) {
-	kept := store{}
-	step := func(_ context.Context, task *run.Task) error {
-		c, err := task.Cursor()
-		if err != nil || c != nil {
-			return fmt.Errorf("cursor is %s (%v), want none", c, err)
-		}
-		return task.Save(run.Cursor(`{"at":1}`))
-	}
-	if err := run.Do(t.Context(), plan(phase("one", step), phase("two", step)), run.Options{Cursors: kept}); err != nil {
-		t.Fatal(err)
-	}
-	if len(kept) != 2 {
-		t.Errorf("kept %v, want a cursor of each phase", kept)
-	}
-}
-
-type store map[string]run.Cursor
-
-func (s store) Load(phase string) (run.Cursor, error) { return s[phase], nil }
-func (s store) Save(phase string, c run.Cursor) error { s[phase] = c; return nil }
-
 func TestNothingIsToldAfterTheEnd(t *testing.T) {
 	var seen tape
 	var late *run.Task
@@ -435,7 +438,8 @@ func TestNothingIsToldAfterTheEnd(t *testing.T) {
 func TestEndCarriesTheResultBesideItsOwnFields(t *testing.T) {
 	var seen tape
 	p := plan(phase("one", nil))
-	p.Result = func() any { return map[string]any{"lock_ms": 12.5} }
+	do := p.Do
+	p.Do = func(r *run.Run) (any, error) { _, err := do(r); return map[string]any{"lock_ms": 12.5}, err }
 	if err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{&seen}}); err != nil {
 		t.Fatal(err)
 	}
@@ -464,14 +468,13 @@ func TestFailOutranksALaterInterruptionA18(t *testing.T) {
 		<-ctx.Done()
 		cancel(&run.Interrupted{By: "SIGINT", Code: code.SIGINT})
 		return context.Cause(ctx)
-	}))
-	p.Cleanup = func(_ context.Context, task *run.Task, failed error) error {
+	}).cleaning(func(_ context.Context, task *run.Task, failed error) error {
 		if !errors.Is(failed, lost) {
 			t.Errorf("clean-up after %v, want %v", failed, lost)
 		}
 		task.Fail(errors.New("one"))
 		return errors.New("two")
-	}
+	}))
 	p.Left = func() run.Left { return run.Left{Text: "a file is left", Names: []string{"f"}} }
 	err := run.Do(ctx, p, run.Options{Readers: []run.Reader{&seen}})
 	if code.Of(err) != code.Lock {
@@ -520,5 +523,49 @@ func TestDestructiveIsRememberedBefore(t *testing.T) {
 		run.Options{Readers: []run.Reader{&seen}, Journal: refuse})
 	if end := seen.events[len(seen.events)-1]; err == nil || end.Destructive {
 		t.Errorf("got %v, end %+v; want an error before anything was destroyed", err, end)
+	}
+}
+
+// What was taken last is given back first, each though another fails, and a phase may be
+// entered again.
+func TestWhatIsTakenIsGivenBackNewestFirst(t *testing.T) {
+	var seen tape
+	var back []string
+	take := func(name string, err error) step {
+		return phase(name, nil).cleaning(func(context.Context, *run.Task, error) error { back = append(back, name); return err })
+	}
+	p := plan(take("redo", nil), take("lock", errors.New("held")), take("copy", nil))
+	do := p.Do
+	var took []run.Took
+	p.Do = func(r *run.Run) (any, error) {
+		if _, err := do(r); err != nil {
+			return nil, err
+		}
+		r.Note("beginning again")
+		_, err := do(r)
+		took = r.Took()
+		return nil, err
+	}
+	if err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{&seen}}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, back, []string{"copy", "lock", "redo", "copy", "lock", "redo"})
+	same(t, seen.told(run.KindPhase, run.KindNote, run.KindWarning), []string{
+		"phase redo<", "phase lock<redo", "phase copy<lock", "note beginning again",
+		"phase redo<copy", "phase lock<redo", "phase copy<lock",
+		"warning clean-up: held", "warning clean-up: held", "phase completed<copy",
+	})
+	if len(took) != 6 || took[3].Name != "redo" {
+		t.Errorf("took %v, want each of the six", took)
+	}
+}
+
+func TestAPhaseThatIsNotInThePlanFails(t *testing.T) {
+	p := plan(phase("one", nil))
+	p.Do = func(r *run.Run) (any, error) {
+		return run.Enter(r, "two", func(context.Context, *run.Task) (any, error) { return nil, nil })
+	}
+	if err := run.Do(t.Context(), p, run.Options{}); err == nil || !strings.Contains(err.Error(), "phase two is not in the plan") {
+		t.Errorf("got %v", err)
 	}
 }

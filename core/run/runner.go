@@ -24,8 +24,11 @@ type runner struct {
 	work     context.Context // of the phases: ends with asked, or with Task.Fail
 	cancel   context.CancelCauseFunc
 	cleaning atomic.Bool
+	result   any
+	took     []Took
 
 	mu        sync.Mutex
+	taken     []func(ctx context.Context, t *Task, failed error) error // what gives it back
 	seq       int64
 	current   string
 	databases []string
@@ -46,9 +49,6 @@ func newRunner(ctx context.Context, plan Plan, opts Options) *runner {
 	r := &runner{plan: plan, opts: opts, started: time.Now(), meter: opts.Meter, asked: ctx}
 	r.work, r.cancel = context.WithCancelCause(ctx)
 	r.bus = newBus(ctx, opts.Readers, func(err error) { r.warn(err.Error()) })
-	if r.opts.Cursors == nil {
-		r.opts.Cursors = memory{}
-	}
 	if r.meter == nil {
 		r.meter = new(Meter)
 	}
@@ -198,8 +198,3 @@ func (r *runner) verdict() Event {
 func (r *runner) title() string {
 	return strings.ToUpper(r.plan.Operation[:1]) + r.plan.Operation[1:]
 }
-
-type memory map[string]Cursor
-
-func (m memory) Load(phase string) (Cursor, error) { return m[phase], nil }
-func (m memory) Save(phase string, c Cursor) error { m[phase] = c; return nil }

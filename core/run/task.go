@@ -15,12 +15,6 @@ type Task struct {
 	phase string
 }
 
-// Cursor returns what this phase saved last, nil if nothing.
-func (t *Task) Cursor() (Cursor, error) { return t.r.opts.Cursors.Load(t.phase) }
-
-// Save remembers how far the phase is.
-func (t *Task) Save(c Cursor) error { return t.r.opts.Cursors.Save(t.phase, c) }
-
 // Note tells something worth knowing.
 func (t *Task) Note(format string, args ...any) {
 	t.r.emit(Event{Kind: KindNote, Message: fmt.Sprintf(format, args...)})
