@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"runtime"
 	"slices"
 
@@ -72,33 +73,29 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 		return plan, err
 	}
 	o.row.BackupID = plan.ID
-	return o.doubtEmpty(ctx, plan, storage)
+	return plan, o.doubtEmpty(ctx, storage)
 }
 
 // doubtEmpty lets the backup warn if its storage has never seen one although there were
 // backups here: a file system that is not mounted looks like that.
-func (o *operation) doubtEmpty(ctx context.Context, plan run.Plan, storage plug.Storage) (run.Plan, error) {
+func (o *operation) doubtEmpty(ctx context.Context, storage plug.Storage) error {
 	r, err := repo.Open(ctx, storage)
 	if err != nil || r.Exists() {
-		return plan, err
+		return err
 	}
 	all, err := o.store.History(ctx)
 	if err != nil {
-		return plan, err
+		return err
 	}
 	at := slices.IndexFunc(all, func(b state.Operation) bool {
 		return b.Operation == "backup" && (b.State == run.Complete || b.State == run.CompleteWithWarnings)
 	})
 	if at < 0 {
-		return plan, nil
+		return nil
 	}
-	first := &plan.Phases[0]
-	do := first.Do
-	first.Do = func(ctx context.Context, t *run.Task) error {
-		t.Warn("the storage is empty, but backup %s was completed on %s: is it the right storage, and mounted?", all[at].ID, stamp(all[at].Ended))
-		return do(ctx, t)
-	}
-	return plan, nil
+	o.opening = append(o.opening, run.Event{Kind: run.KindWarning, Message: fmt.Sprintf(
+		"the storage is empty, but backup %s was completed on %s: is it the right storage, and mounted?", all[at].ID, stamp(all[at].Ended))})
+	return nil
 }
 
 // makeWay lets more run at once than workers, which compress for many milliseconds

@@ -117,24 +117,7 @@ func phaseOf(c state.Operation) string {
 
 // say keeps a note for the beginning of the run.
 func (o *operation) say(format string, args ...any) {
-	o.earlier = append(o.earlier, fmt.Sprintf(format, args...))
-}
-
-// withEarlier lets the first phase tell what was found of earlier operations.
-func (o *operation) withEarlier(plan run.Plan) run.Plan {
-	if len(o.earlier) == 0 {
-		return plan
-	}
-	first := plan.Phases[0]
-	do := first.Do
-	first.Do = func(ctx context.Context, t *run.Task) error {
-		for _, text := range o.earlier {
-			t.Note("%s", text)
-		}
-		return do(ctx, t)
-	}
-	plan.Phases = append([]run.Phase{first}, plan.Phases[1:]...)
-	return plan
+	o.opening = append(o.opening, run.Event{Kind: run.KindNote, Message: fmt.Sprintf(format, args...)})
 }
 
 // tidy does what earlier backups could not: it ends a session of the lock plugin that is

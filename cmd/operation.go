@@ -44,7 +44,7 @@ type operation struct {
 	current  run.Plan        // valid once begun is closed
 	sofar    sofar           // what has been told
 	signals  *signals
-	earlier  []string // what is to be said of operations that crashed
+	opening  []run.Event // what is to be said first, as of operations that crashed
 
 	lock     *state.LockFile
 	store    *state.Store
@@ -113,9 +113,8 @@ func (o *operation) run(ctx context.Context, f flags, hurry <-chan struct{}) err
 	if err != nil {
 		plan, gate = o.failed(err), nil
 	}
-	o.begin(ctx, o.withEarlier(plan))
-	plan = o.current
-	opts := run.Options{Readers: o.readers(), Gate: gate, Meter: o.meter, Hurry: hurry, DrainWithin: o.patience()}
+	o.begin(ctx, plan)
+	opts := run.Options{Readers: o.readers(), Opening: o.opening, Gate: gate, Meter: o.meter, Hurry: hurry, DrainWithin: o.patience()}
 	if o.store != nil {
 		opts.Journal = o.store.Journal
 	}

@@ -321,8 +321,12 @@ func TestTidyTellsWhatItRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"Backup " + whole + " had been stored whole before its process ended: it stays.", "Removed 1 object that backup " + torn + " had left in the storage."}
-	if !slices.Equal(o.earlier, want) {
-		t.Errorf("got  %q\nwant %q", o.earlier, want)
+	var got []string
+	for _, e := range o.opening {
+		got = append(got, e.Message)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if left, err := store.Untidied(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("still to be tidied: %v, %v", left, err)

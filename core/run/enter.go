@@ -59,6 +59,7 @@ func (r *runner) carryOut(name string, do func(context.Context, *Task) error) er
 		return err // while the gate was asked
 	}
 	r.enter(p.Name, p.Locks || p.Locked)
+	r.open()
 	began := time.Now()
 	err := guard(func() error { return do(ctx, &Task{r: r, phase: p.Name}) })
 	r.took = append(r.took, Took{Name: p.Name, Began: began.UTC(), Time: time.Since(began)})

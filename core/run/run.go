@@ -55,6 +55,9 @@ type Left struct {
 // Options are what surrounds a run.
 type Options struct {
 	Readers []Reader
+	// Opening are notes and warnings for the beginning: Kind and Message count. They are told
+	// when the first phase has been entered, or at the end if none is.
+	Opening []Event
 	// Gate is asked before each phase that is not Locked; an error vetoes the phase. The
 	// Seq of its event is that of the last event told before.
 	Gate func(ctx context.Context, e Event) error
@@ -85,6 +88,7 @@ func Do(ctx context.Context, plan Plan, opts Options) error {
 	if r.carriedOut() {
 		r.setCommitted()
 	}
+	r.open()
 	r.cleanup(ctx)
 	r.stopped()
 	stopStall()
@@ -123,6 +127,7 @@ func (r *runner) phase(ctx context.Context, p Phase) bool {
 		return false
 	}
 	r.enter(p.Name, p.Locks || p.Locked)
+	r.open()
 	t := &Task{r: r, phase: p.Name}
 	return r.goOn(ctx, guard(func() error { return p.Do(ctx, t) }))
 }

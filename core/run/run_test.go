@@ -104,7 +104,6 @@ func plan(steps ...step) run.Plan {
 	return p
 }
 
-
 var sigint = &run.Interrupted{By: "SIGINT", Code: code.SIGINT}
 
 const interrupted = "operation has been interrupted (SIGINT)"
@@ -568,4 +567,21 @@ func TestAPhaseThatIsNotInThePlanFails(t *testing.T) {
 	if err := run.Do(t.Context(), p, run.Options{}); err == nil || !strings.Contains(err.Error(), "phase two is not in the plan") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// What is known before the run is told in its first phase, and told even if there is none.
+func TestOpening(t *testing.T) {
+	opening := []run.Event{{Kind: run.KindNote, Message: "one crashed"}, {Kind: run.KindWarning, Message: "it is empty"}}
+	var seen tape
+	if err := run.Do(t.Context(), plan(phase("one", nil), phase("two", nil)), run.Options{Readers: []run.Reader{&seen}, Opening: opening}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, seen.told(), []string{
+		"start Starting backup process.", "phase one<", "note one crashed", "warning it is empty", "phase two<one",
+		"phase completed<two", `end complete_with_warnings 0 "Backup completed" []`,
+	})
+	seen = tape{}
+	no := func(context.Context, run.Event) error { return errors.New("no") }
+	_ = run.Do(t.Context(), plan(phase("one", nil)), run.Options{Readers: []run.Reader{&seen}, Opening: opening, Gate: no})
+	same(t, seen.told(run.KindPhase, run.KindNote, run.KindWarning), []string{"note one crashed", "warning it is empty", "phase failed<"})
 }

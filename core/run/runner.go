@@ -26,6 +26,7 @@ type runner struct {
 	cleaning atomic.Bool
 	result   any
 	took     []Took
+	opening  []Event // not told yet
 
 	mu        sync.Mutex
 	taken     []func(ctx context.Context, t *Task, failed error) error // what gives it back
@@ -46,7 +47,7 @@ type runner struct {
 }
 
 func newRunner(ctx context.Context, plan Plan, opts Options) *runner {
-	r := &runner{plan: plan, opts: opts, started: time.Now(), meter: opts.Meter, asked: ctx}
+	r := &runner{plan: plan, opts: opts, started: time.Now(), meter: opts.Meter, asked: ctx, opening: opts.Opening}
 	r.work, r.cancel = context.WithCancelCause(ctx)
 	r.bus = newBus(ctx, opts.Readers, func(err error) { r.warn(err.Error()) })
 	if r.meter == nil {
@@ -103,6 +104,18 @@ func (r *runner) enter(phase string, quiet bool) {
 	r.current, r.quiet, r.percent, r.lsn, r.flipped = phase, quiet, nil, 0, false
 	r.meter.enter(phase)
 	r.emitLocked(Event{Kind: KindPhase, Phase: phase, Previous: previous})
+}
+
+// open tells Options.Opening, once.
+func (r *runner) open() {
+	for _, e := range r.opening {
+		if e.Kind == KindWarning {
+			r.warn(e.Message)
+			continue
+		}
+		r.emit(Event{Kind: KindNote, Message: e.Message})
+	}
+	r.opening = nil
 }
 
 func (r *runner) phaseName() string {
