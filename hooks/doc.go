@@ -17,7 +17,12 @@
 //	on_progress(e)  the percent of preparing_backup changed; e.percent is nil at first
 //	on_stall(e)     nothing moved for e.idle_seconds
 //	on_end(e)       the operation ended: e.state, e.error, e.errors, e.duration
-//	before_phase(e) may return false and a reason: the phase is not entered
+//	before_phase(e) false and a reason, or nil and a reason: the phase is not entered;
+//	                nothing, or true: it is. Anything else, such as a reason alone, is an
+//	                error, which refuses the phase as well (on_error = "fail")
+//
+// Everything else that a script defines is local. remora hook check FILE runs it against
+// recorded runs and says what it would do; a failing call there fails here.
 //
 // Fields of e are those of the event in --json, further e.time (RFC 3339), e.unix
 // (seconds), e.duration (seconds) and the LSNs as text (e.lsn_text, e.target_lsn_text).
@@ -30,7 +35,9 @@
 // math, and these:
 //
 //	log.debug|info|warn|error(...)           also print(...)
-//	json.encode(value)  json.decode(text)
+//	json.encode(value)  json.decode(text)    null in an array is json.null, so that what
+//	                                         comes after it keeps its place; elsewhere nil.
+//	                                         {} is an object, json.array() an empty array
 //	http.get(url [, options])                a table with status, body, headers;
 //	http.post(url, body [, options])         or nil and why. A table as body is sent as JSON.
 //	                                         options: headers, timeout (seconds)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -116,7 +117,18 @@ func readScript(path string) (string, error) {
 	if len(text) > maxScript {
 		return "", fmt.Errorf("read hook script %s: more than %d bytes", path, maxScript)
 	}
-	return string(text), nil
+	return loadable(string(text)), nil
+}
+
+// loadable takes away what some editors and shells put at the beginning of a file; line
+// numbers stay.
+func loadable(text string) string {
+	text = strings.TrimPrefix(text, "\uFEFF")
+	if strings.HasPrefix(text, "#") {
+		_, rest, _ := strings.Cut(text, "\n")
+		return "\n" + rest
+	}
+	return text
 }
 
 // startLocked starts the child and loads the scripts, as they were when Open read them.

@@ -326,7 +326,8 @@ func TestLostEventsAreSaid(t *testing.T) {
 func TestWrongReturnC24(t *testing.T) {
 	for body, want := range map[string]string{
 		`return 0`:           "s.lua:1: before_phase returned a number",
-		`return "no"`:        "s.lua:1: before_phase returned a string",
+		`return "no"`:        `s.lua:1: before_phase returned a reason without false before it: write return false, "no"`,
+		`return nil, 5`:      "s.lua:1: before_phase returned a number as reason",
 		`return false, {}`:   "s.lua:1: before_phase returned a table as reason",
 		`return {}, "a"`:     "s.lua:1: before_phase returned a table",
 		`error("no answer")`: "s.lua:1: no answer",
@@ -398,7 +399,7 @@ end`)
 		"table: concat getn insert maxn remove sort",
 		"math: abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min mod modf pi pow rad random randomseed sin sinh sqrt tan tanh",
 		"log: debug error info warn",
-		"json: decode encode",
+		"json: array decode encode null",
 		"http: get post",
 		"notify: send",
 		"metrics: count gauge",

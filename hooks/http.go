@@ -59,7 +59,7 @@ func (v *vm) request(l *lua.LState, method string, body lua.LValue, options *lua
 		v.child.send(message{Log: &logLine{Level: "warn", Text: cut(fmt.Sprintf("http.%s: %v", strings.ToLower(method), err), maxText)}})
 		return failure(l, err.Error())
 	}
-	l.Push(toLua(l, answer))
+	l.Push(v.toLua(answer))
 	return 1
 }
 

@@ -14,7 +14,7 @@ func (v *vm) modules() map[string]map[string]lua.LGFunction {
 		"log": {
 			"debug": v.logger("debug"), "info": v.logger("info"), "warn": v.logger("warn"), "error": v.logger("error"),
 		},
-		"json":    {"encode": v.jsonEncode, "decode": v.jsonDecode},
+		"json":    {"encode": v.jsonEncode, "decode": v.jsonDecode, "array": v.jsonArray},
 		"http":    {"get": v.httpGet, "post": v.httpPost},
 		"notify":  {"send": v.notifySend},
 		"metrics": {"count": v.metricsCount, "gauge": v.metricsGauge},
@@ -64,7 +64,18 @@ func (v *vm) jsonDecode(l *lua.LState) int {
 	if err := decodeJSON([]byte(text), &value); err != nil {
 		l.RaiseError("json.decode: %v", err)
 	}
-	l.Push(toLua(l, value))
+	l.Push(v.toLua(value))
+	return 1
+}
+
+// jsonArray is json.array([table]): the table, which is an array in JSON even without items.
+func (v *vm) jsonArray(l *lua.LState) int {
+	t := l.OptTable(1, nil)
+	if t == nil {
+		t = l.NewTable()
+	}
+	v.arrays[v.plain(t)] = true
+	l.Push(t)
 	return 1
 }
 

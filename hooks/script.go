@@ -53,12 +53,14 @@ type vm struct {
 	script  *script
 	loading bool                        // the script's own lines run, not yet a function of it
 	frozen  map[*lua.LTable]*lua.LTable // read-only table -> what it shows
+	arrays  map[*lua.LTable]bool        // tables that are JSON arrays also when they are empty
+	null    *lua.LUserData              // null in a JSON array, where nil would end it
 	effects map[string]int
 }
 
 // open runs the script's own lines in a fresh state. The caller closes it.
 func (c *child) open(ctx context.Context, s *script) (*vm, error) {
-	v := &vm{ctx: ctx, child: c, script: s, frozen: map[*lua.LTable]*lua.LTable{}, effects: map[string]int{}}
+	v := &vm{ctx: ctx, child: c, script: s, frozen: map[*lua.LTable]*lua.LTable{}, arrays: map[*lua.LTable]bool{}, effects: map[string]int{}}
 	v.LState = lua.NewState(lua.Options{
 		SkipOpenLibs: true, CallStackSize: 256,
 		RegistrySize: 4 << 10, RegistryMaxSize: 1 << 20, RegistryGrowStep: 4 << 10,
@@ -114,7 +116,8 @@ func (c *child) run(ctx context.Context, s *script, function string, event any) 
 	return answer(s, fn, v.Get(-2), v.Get(-1))
 }
 
-// answer reads what before_phase returned: nothing or true, or false and a reason.
+// answer reads what before_phase returned: nothing or true, or false and a reason. nil and
+// a reason is how Lua's own functions say no.
 func answer(s *script, fn *lua.LFunction, verdict, reason lua.LValue) *outcome {
 	wrong := func(format string, args ...any) *outcome {
 		line := 0
@@ -123,10 +126,13 @@ func answer(s *script, fn *lua.LFunction, verdict, reason lua.LValue) *outcome {
 		}
 		return &outcome{Error: fmt.Sprintf("%s:%d: before_phase returned ", s.name, line) + fmt.Sprintf(format, args...)}
 	}
-	switch verdict {
-	case lua.LNil, lua.LTrue:
+	said, ok := verdict.(lua.LString)
+	switch {
+	case verdict == lua.LTrue, verdict == lua.LNil && reason == lua.LNil:
 		return &outcome{}
-	case lua.LFalse:
+	case verdict == lua.LFalse, verdict == lua.LNil:
+	case ok && reason == lua.LNil:
+		return wrong("a reason without false before it: write return false, %q", cut(string(said), 100))
 	default:
 		return wrong("a %s, want nothing, true, or false and a reason", verdict.Type())
 	}
@@ -189,12 +195,15 @@ func (v *vm) libraries() {
 	text.RawSetString("dump", lua.LNil)
 	text.RawSetString("gfind", lua.LNil)
 	text.RawSetString("rep", v.NewFunction(repeat))
+	text.RawSetString("format", v.NewFunction(format))
 	v.SetGlobal("next", v.NewFunction(v.next))
 	v.SetGlobal("pairs", v.NewFunction(v.pairs))
 	v.SetGlobal("print", v.NewFunction(v.logger("info")))
 	for name, functions := range v.modules() {
 		v.SetGlobal(name, v.SetFuncs(v.NewTable(), functions))
 	}
+	v.null = v.newNull()
+	v.GetGlobal("json").(*lua.LTable).RawSetString("null", v.null)
 	v.SetGlobal("config", v.readOnly(v.child.config))
 	strict := v.NewTable()
 	strict.RawSetString("__newindex", v.NewFunction(v.newGlobal))

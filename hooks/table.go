@@ -27,8 +27,9 @@ func encodeJSON(value any) (string, error) {
 	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
 }
 
-// toLua makes a Lua value of what encoding/json decodes.
-func toLua(l *lua.LState, value any) lua.LValue {
+// toLua makes a Lua value of what encoding/json decodes. null is nil, and in an array, which
+// would end there, json.null.
+func (v *vm) toLua(value any) lua.LValue {
 	switch value := value.(type) {
 	case bool:
 		return lua.LBool(value)
@@ -37,23 +38,42 @@ func toLua(l *lua.LState, value any) lua.LValue {
 	case string:
 		return lua.LString(value)
 	case []any:
-		t := l.NewTable()
+		t := v.NewTable()
 		for _, item := range value {
-			t.Append(toLua(l, item))
+			if item == nil {
+				t.Append(v.null)
+				continue
+			}
+			t.Append(v.toLua(item))
 		}
+		v.arrays[t] = true
 		return t
 	case map[string]any:
-		t := l.NewTable()
+		t := v.NewTable()
 		for k, item := range value {
-			t.RawSetString(k, toLua(l, item))
+			t.RawSetString(k, v.toLua(item))
 		}
 		return t
 	}
 	return lua.LNil
 }
 
-// toGo makes what encoding/json encodes of a Lua value. A table is a list if its keys
-// are 1 to n, an object otherwise; an empty one is an object.
+// newNull makes json.null. It is a value of its own type, so that nothing else equals it.
+func (v *vm) newNull() *lua.LUserData {
+	meta := v.NewTable()
+	meta.RawSetString("__tostring", v.NewFunction(func(l *lua.LState) int {
+		l.Push(lua.LString("null"))
+		return 1
+	}))
+	meta.RawSetString("__metatable", lua.LFalse)
+	null := v.NewUserData()
+	v.SetMetatable(null, meta)
+	return null
+}
+
+// toGo makes what encoding/json encodes of a Lua value. A table is an array if its keys
+// are 1 to n, an object otherwise; an empty one is an object unless it was made by
+// json.array or came from an array.
 func toGo(v *vm, value lua.LValue, depth int) (any, error) {
 	switch value := value.(type) {
 	case lua.LBool:
@@ -62,6 +82,10 @@ func toGo(v *vm, value lua.LValue, depth int) (any, error) {
 		return string(value), nil
 	case *lua.LNilType:
 		return nil, nil
+	case *lua.LUserData:
+		if value == v.null {
+			return nil, nil
+		}
 	case lua.LNumber:
 		n := float64(value)
 		if math.IsNaN(n) || math.IsInf(n, 0) {
@@ -98,7 +122,7 @@ func tableToGo(v *vm, t *lua.LTable, depth int) (any, error) {
 	switch {
 	case failed != nil:
 		return nil, failed
-	case inList > 0 && inList == len(object):
+	case inList == len(object) && (inList > 0 || v.arrays[t]):
 		return list, nil
 	}
 	return object, nil
@@ -107,7 +131,7 @@ func tableToGo(v *vm, t *lua.LTable, depth int) (any, error) {
 // readOnly returns a table that shows the fields of value and refuses assignments. Lists
 // inside it are the script's own copies.
 func (v *vm) readOnly(value any) *lua.LTable {
-	data, ok := toLua(v.LState, value).(*lua.LTable)
+	data, ok := v.toLua(value).(*lua.LTable)
 	if !ok {
 		data = v.NewTable()
 	}
