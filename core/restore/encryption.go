@@ -13,22 +13,16 @@ import (
 // one; the server that recovers must find it in its keyring.
 const attrEncryption = "encryption"
 
-// encrypt gives the made log the key of its blocks, if they are encrypted.
-func (l *redoLog) encrypt(f *repo.File) error {
+// encryption returns the key of the blocks of the redo file f, if they are encrypted.
+func encryption(f *repo.File) (redo.Encryption, error) {
 	text, ok := f.Attrs[attrEncryption]
 	if !ok {
-		return nil
+		return redo.Encryption{}, nil
 	}
 	b, err := hex.DecodeString(text)
 	if err != nil {
-		return code.New(code.Integrity, "read the key of the redo log: %w", err)
+		return redo.Encryption{}, code.New(code.Integrity, "read the key of the redo log: %w", err)
 	}
 	e, err := redo.ParseEncryption(b)
-	if err != nil {
-		return code.Default(code.Integrity, err)
-	}
-	for i := range l.headers {
-		l.headers[i].Encryption = e
-	}
-	return nil
+	return e, code.Default(code.Integrity, err)
 }

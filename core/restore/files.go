@@ -14,6 +14,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/redomake"
 	"github.com/remora-backup/remora/core/repo"
 )
 
@@ -35,7 +36,7 @@ type tree struct {
 	files  map[repo.FileID]piece // without directories
 	dirs   []string              // each after its parent
 	redo   *repo.File
-	log    *redoLog
+	log    *redomake.Log
 	binlog string // where the binary log is put; "" if there is none
 }
 
@@ -54,7 +55,7 @@ func planTree(m *repo.Manifest, files []repo.File) (*tree, error) {
 		case f.Kind == repo.KindRedo && t.redo != nil:
 			return nil, code.New(code.Integrity, "check the files of the backup: %s and %s are both the redo log", t.redo.Path, f.Path)
 		case f.Kind == repo.KindRedo:
-			t.redo, at = f, path.Join(dataName, redo.Dir)
+			t.redo, at = f, redoDir
 		case f.Kind == repo.KindBinlog:
 			if err := t.addBinlog(m, f); err != nil {
 				return nil, err
@@ -167,7 +168,7 @@ func (t *tree) create(root *os.Root, own owner) (all bool, err error) {
 			return false, err
 		}
 	}
-	all, err = t.log.create(root, own)
+	all, err = createRedo(root, t.log, own)
 	if err != nil {
 		return false, err
 	}
@@ -252,7 +253,7 @@ type writer interface {
 // open returns the writer for a file of the tree.
 func (t *tree) open(root *os.Root, f piece) (writer, error) {
 	if f.Kind == repo.KindRedo {
-		return t.log.open(root)
+		return t.log.Open(root, redoDir)
 	}
 	file, err := openRegular(root, f.at)
 	if err != nil {

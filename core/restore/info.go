@@ -76,10 +76,7 @@ func (r *restore) plan(ctx context.Context, data version.Version) (err error) {
 	if r.tree, err = planTree(m, r.reader.Files()); err != nil {
 		return err
 	}
-	if r.tree.log, err = planRedo(m, data, r.tree.redo.Size, r.cfg.RedoFileSize); err != nil {
-		return err
-	}
-	if err := r.tree.log.encrypt(r.tree.redo); err != nil {
+	if r.tree.log, err = planRedo(m, data, r.tree.redo, r.cfg.RedoFileSize); err != nil {
 		return err
 	}
 	r.system, err = findSystem(&m.Server, r.tree)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
-	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/version"
 )
@@ -89,65 +88,6 @@ func TestJournalAfterATornLine(t *testing.T) {
 	}
 }
 
-func TestRedoLogOverFiles(t *testing.T) {
-	const first = 1 << 20
-	m := &repo.Manifest{ID: "20261120T221500Z-7f3a", LSN: repo.LSN{Checkpoint: first + 100, Start: first, End: first + 300<<10 + 50}}
-	m.Server.PageSize = 16 << 10
-	size := int64(300<<10 + redo.BlockSize)
-	log, err := planRedo(m, version.Version{Major: 8, Minor: 4, Patch: 8}, size, 128<<10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	if err := makeDir(root, dataName, owner{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := log.create(root, owner{}); err != nil {
-		t.Fatal(err)
-	}
-	f, err := log.open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	blocks := make([]byte, size)
-	for i := range blocks {
-		blocks[i] = byte(i / redo.BlockSize)
-	}
-	for at := int64(0); at < size; at += 100 * redo.BlockSize {
-		part := bytes.Clone(blocks[at:min(at+100*redo.BlockSize, size)])
-		if n, err := f.WriteAt(part, at); n != len(part) || err != nil {
-			t.Fatalf("write at %d: %d, %v", at, n, err)
-		}
-	}
-	var got []byte
-	for i := range log.layout {
-		b, err := os.ReadFile(filepath.Join(dir, dataName, redo.Dir, redo.Name(uint64(i))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := redo.ParseFileHeader(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := redo.LSN(first + len(got)); h.Start != want || h.Creator != "MySQL 8.4.8" {
-			t.Errorf("file %d: got start %d, creator %q; want %d", i, h.Start, h.Creator, want)
-		}
-		got = append(got, b[redo.HeaderSize:]...)
-	}
-	if len(log.layout) < 3 || !bytes.Equal(got[:size], blocks) {
-		t.Errorf("%d files do not hold the blocks", len(log.layout))
-	}
-	if _, err := f.WriteAt(blocks[:512], size); code.Of(err) != code.Integrity {
-		t.Errorf("write behind the end: got %v", err)
-	}
-}
-
 func TestPlanRefusesWrongRedo(t *testing.T) {
 	good := repo.LSN{Checkpoint: 8204, Start: 8192, End: 8704 + 12}
 	for name, c := range map[string]struct {
@@ -161,7 +101,7 @@ func TestPlanRefusesWrongRedo(t *testing.T) {
 	} {
 		m := &repo.Manifest{LSN: c.lsn}
 		m.Server.PageSize = 16 << 10
-		if _, err := planRedo(m, version.Version{}, c.size, 0); code.Of(err) != code.Integrity {
+		if _, err := planRedo(m, version.Version{}, &repo.File{Size: c.size}, 0); code.Of(err) != code.Integrity {
 			t.Errorf("%s: got %v, want code 19", name, err)
 		}
 	}
