@@ -60,7 +60,8 @@ var arrows = map[string][]string{
 	"cmd/remora": {"cmd", "cmd/..."},
 
 	// Nothing of the program imports what follows.
-	"core/mysqld/mysqldtest": {"core/...", "examples/..."},
+	"core/mysqld/lab":        {"core/mysqld"},
+	"core/mysqld/mysqldtest": {"core/mysqld/lab", "core/needs"},
 	"examples/...":           {"core/...", "plugins/sdk", "examples/...", "hooks", "plugins/..."},
 	"testscripts/stop":       {},
 	"testscripts":            {"cmd", "cmd/...", "core/...", "examples/...", "plugins/...", "hooks/..."},

@@ -48,6 +48,7 @@
 //	an exit code defined              core/code/code.go
 //	a sync point listed               core/syncpoint/points.go
 //	every one of them interrupted     testscripts/stop
+//	a server for a test started       core/mysqld/mysqldtest, by core/mysqld/lab
 //	a crashed operation cleared up    cmd/crashed.go
 //	the wire of plugins described     plugins/proto/README.md
 //

@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/remora-backup/remora/examples/lab"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/examples/workload"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	_ "github.com/remora-backup/remora/cmd" // so that a changed program is tested again
-	"github.com/remora-backup/remora/examples/lab"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 )
 
 // world is what all stories share.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // TestRecover recovers a server that was killed, and damaged copies of it.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/prepare"
@@ -25,7 +26,6 @@ import (
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/xtrabackup"
-	"github.com/remora-backup/remora/examples/lab"
 	"github.com/remora-backup/remora/examples/workload"
 	"github.com/remora-backup/remora/plugins/fs"
 )

@@ -13,12 +13,12 @@ import (
 	"github.com/remora-backup/remora/core/innodb/page"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/xtrabackup"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // chain is a base that was prepared with --apply-log-only, and an increment on it.

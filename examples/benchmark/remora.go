@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/remora-backup/remora/examples/lab"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 )
 
 // config writes a configuration with a repository of its own.

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/remora-backup/remora/examples/lab"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 )
 
 //go:embed alert.lua

@@ -10,10 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // disk is a file system of its own whose size can be changed while it is in use.

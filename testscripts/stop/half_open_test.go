@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // network is a way to a server that can stop to carry anything in either direction, without

@@ -9,9 +9,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/syncpoint"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // own starts a server that this scenario has for itself, on a bench of its own.

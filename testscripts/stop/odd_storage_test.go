@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
-	"github.com/remora-backup/remora/examples/lab"
 	storage "github.com/remora-backup/remora/plugins/fs"
 	"github.com/remora-backup/remora/plugins/sdk"
 )

@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
 	"github.com/remora-backup/remora/core/syncpoint"
-	"github.com/remora-backup/remora/examples/lab"
 	storage "github.com/remora-backup/remora/plugins/fs"
 )
 

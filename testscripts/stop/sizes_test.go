@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/syncpoint"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // sizesAndVersions backs up servers of other page sizes, all of which are supported, and tries

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/run"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // wontStart restores with a server that recovers all the data and then refuses to serve them:

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	_ "github.com/remora-backup/remora/cmd" // so that a changed program is tested again
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 var (

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/needs"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 // Keyring returns a mysqld that keeps its keys in the file named, which does not exist yet.

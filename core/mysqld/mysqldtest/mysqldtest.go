@@ -1,6 +1,6 @@
 // Package mysqldtest gives tests real MySQL servers.
 //
-// It is examples/lab for tests: what cannot be had fails the test, and what was started is stopped with it.
+// It is core/mysqld/lab for tests: what cannot be had fails the test, and what was started is stopped with it.
 // There is no skipping: a machine without MySQL gets one unpacked, see examples/mysql/get.
 package mysqldtest
 
@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/remora-backup/remora/examples/lab"
+	"github.com/remora-backup/remora/core/mysqld/lab"
 )
 
 // Server is lab.Server with failures reported to the test.

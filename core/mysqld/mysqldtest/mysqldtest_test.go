@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
-	"github.com/remora-backup/remora/examples/lab"
 )
 
 func TestReplicaEqualsSource(t *testing.T) {

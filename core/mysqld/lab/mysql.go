@@ -1,6 +1,6 @@
 // Package lab runs private MySQL servers to try things out.
 //
-// The quickstart, the benchmark and the tests use it. Servers listen on a unix socket in a directory of their
+// Tests, the quickstart and the benchmark use it. Servers listen on a unix socket in a directory of their
 // own under /tmp, with root@localhost without a password; nothing outside of that directory and the cache of
 // examples/mysql/get is touched.
 package lab
