@@ -31,7 +31,6 @@ var knots = map[string]struct {
 	"cmd":          {26, "root lists the commands, and the commands use what root makes"},
 	"core/backup":  {20, "all phases share one engine; to be 3 when they do not"},
 	"core/prepare": {10, "two kinds of directory on one path"},
-	"core/restore": {12, "restore and export on one path, staging within"},
 }
 
 // TestKnots holds the table against what the type checker says of each package, tests and

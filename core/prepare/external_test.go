@@ -15,7 +15,6 @@ import (
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/repo"
-	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
 
@@ -49,7 +48,7 @@ func TestPrepareExternalTablespace(t *testing.T) {
 	}
 	header := redo.FileHeader{Header: redo.Header{Format: redo.FormatCurrent, UUID: 1, Start: checkpoint.BlockStart()}, Checkpoints: [2]redo.LSN{checkpoint, checkpoint}}
 	d.write("#innodb_redo/#ib_redo0", append(header.Append(nil), blocks...))
-	d.write(restore.ExportName, nil)
+	d.write(repo.ExportName, nil)
 	d.describe(m, "ON")
 	original := map[string][]byte{}
 	var external []string
@@ -165,7 +164,7 @@ func TestPrepareEncryptedRedo(t *testing.T) {
 	}
 	header := redo.FileHeader{Header: redo.Header{Format: redo.FormatCurrent, UUID: 1, Start: checkpoint.BlockStart()}, Checkpoints: [2]redo.LSN{checkpoint, checkpoint}, Encryption: info}
 	d.write("#innodb_redo/#ib_redo0", append(header.Append(nil), blocks...))
-	d.write(restore.ExportName, nil)
+	d.write(repo.ExportName, nil)
 	d.describe(m, "ON")
 	cfg := d.config()
 	cfg.Mysqld = bin

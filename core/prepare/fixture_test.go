@@ -35,7 +35,7 @@ import (
 type source struct {
 	server *mysqldtest.Server
 	raw    string // the export; not to be changed
-	export restore.Export
+	export repo.Export
 }
 
 // tables lie where the markers of the tests move them from.
@@ -88,7 +88,7 @@ func newSource(t *testing.T) *source {
 	if err != nil {
 		t.Fatalf("export: %v", err)
 	}
-	if s.export, err = restore.ReadExport(s.raw); err != nil {
+	if s.export, err = repo.ReadExport(s.raw); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -181,7 +181,7 @@ func (d dir) describe(m repo.Manifest, lockDDL string) {
 	h.Creator = "xtrabkup 261120 22:15:00"
 	size := redo.HeaderSize + int(redo.LSN(m.LSN.End).BlockStart()-h.Start) + redo.BlockSize
 	d.write(xtrabackup.LogName, append(h.Append(nil), log[redo.HeaderSize:size]...))
-	d.remove("#innodb_redo", restore.ExportName)
+	d.remove("#innodb_redo", repo.ExportName)
 	d.write(xtrabackup.CheckpointsName, fmt.Appendf(nil, "backup_type = full-backuped\nfrom_lsn = 0\nto_lsn = %d\nlast_lsn = %d\nflushed_lsn = 0\nredo_memory = 0\nredo_frames = 0\n", m.LSN.Checkpoint, m.LSN.End))
 	d.write(xtrabackup.InfoName, fmt.Appendf(nil, `uuid = 5c4c2b1f-0000-11f1-9402-02fc00000001
 name =

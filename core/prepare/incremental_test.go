@@ -16,7 +16,6 @@ import (
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/repo"
-	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
@@ -99,7 +98,7 @@ func (c chain) increment(t *testing.T, data string, m repo.Manifest, from redo.L
 	if err != nil {
 		t.Fatal(err)
 	}
-	inc.write(restore.ExportName, nil)
+	inc.write(repo.ExportName, nil)
 	if err := os.Mkdir(filepath.Join(c.inc, redo.Dir), 0o750); err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 )
 
 // aborted is the last line of a run that failed.
 func (w *work) aborted() string {
 	if w.changing.Load() {
-		return restore.Corrupted(w.source.databases, w.path)
+		return run.Corrupted(w.source.databases, w.path)
 	}
 	return "Operation aborted"
 }
@@ -57,19 +58,19 @@ func stageOf(dir string) (stage, error) {
 
 // again is the command that goes on.
 func (w *work) again() string {
-	text := "remora prepare " + restore.Word(w.path)
+	text := "remora prepare " + code.Word(w.path)
 	if w.cfg.Incremental != "" {
-		text += " --incremental " + restore.Word(w.cfg.Incremental)
+		text += " --incremental " + code.Word(w.cfg.Incremental)
 	}
 	return text
 }
 
 // anew is how to come to the files that the backup has.
 func (w *work) anew() string {
-	e, err := restore.ReadExport(w.path)
+	e, err := repo.ReadExport(w.path)
 	if err != nil { // not made by an export
 		return "Copy the backup there anew, then: " + w.again()
 	}
-	dir := restore.Word(w.path)
+	dir := code.Word(w.path)
 	return fmt.Sprintf("To take it from the backup again: rm -r %s && remora export %s %s && %s", dir, e.Manifest.ID, dir, w.again())
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/prepare"
-	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
@@ -279,7 +279,7 @@ func (s *source) testRefusals(t *testing.T) {
 			h.Checkpoints = [2]redo.LSN{h.Checkpoint() + 20, h.Checkpoint() + 20}
 			d.write("#innodb_redo/#ib_redo0", append(h.Append(nil), b[redo.HeaderSize:]...))
 		}, code.Integrity, "a server has changed this directory"},
-		{"unfinished restore", true, func(d dir) { _ = os.Mkdir(filepath.Join(d.path, restore.StagingName), 0o700) }, code.Target, "unfinished"},
+		{"unfinished restore", true, func(d dir) { _ = os.Mkdir(filepath.Join(d.path, staging.Name), 0o700) }, code.Target, "unfinished"},
 	}
 	export, xb := s.copy(t), s.xtrabackup(t, "REDUCED")
 	for _, tt := range tests {

@@ -18,7 +18,6 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld"
-	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/core/xtrabackup"
@@ -90,7 +89,7 @@ func (w *work) runServer(ctx context.Context, t *run.Task, logBin string) error 
 	lines := bufio.NewWriter(log)
 	s, pool := &w.source, w.cfg.BufferPool
 	if pool == 0 {
-		pool = restore.BufferPool(w.dataBytes())
+		pool = mysqld.BufferPool(w.dataBytes())
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -11,8 +11,9 @@ import (
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/keyring"
 	"github.com/remora-backup/remora/core/mysqld"
-	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/core/version"
 	"github.com/remora-backup/remora/core/xtrabackup"
@@ -62,13 +63,13 @@ func (w *work) read(ctx context.Context, t *run.Task) error {
 		return err
 	}
 	switch {
-	case list.files[restore.ExportName]:
+	case list.files[repo.ExportName]:
 		err = w.readExport(list)
 	case list.files[xtrabackup.CheckpointsName]:
 		err = w.readXtraBackup(list)
 	default:
 		err = code.Hint(code.Target, "take it from the backup with its "+xtrabackup.CheckpointsName,
-			"read %s: neither %s nor %s is in it, so it is no backup that can be prepared", w.path, restore.ExportName, xtrabackup.CheckpointsName)
+			"read %s: neither %s nor %s is in it, so it is no backup that can be prepared", w.path, repo.ExportName, xtrabackup.CheckpointsName)
 	}
 	if err != nil {
 		return err
@@ -116,12 +117,12 @@ func (w *work) open() error {
 		return code.New(code.Usage, "open the directory: %w", err)
 	}
 	w.opened.Store(true)
-	if pid := restore.InUse(w.path); pid != 0 {
+	if pid := staging.InUse(w.path); pid != 0 {
 		return code.New(code.Target, "open the directory: %s is in use by process %d, a running server", w.path, pid)
 	}
-	if _, err := w.root.Lstat(restore.StagingName); err == nil {
+	if _, err := w.root.Lstat(staging.Name); err == nil {
 		return code.Hint(code.Target, "finish the restore or export first",
-			"open the directory: %s holds %s, an unfinished restore or export", w.path, restore.StagingName)
+			"open the directory: %s holds %s, an unfinished restore or export", w.path, staging.Name)
 	}
 	return nil
 }
@@ -137,7 +138,7 @@ func (w *work) earlier(t *run.Task) (done bool, err error) {
 		t.Note("%s is prepared already: nothing is done", w.path)
 		return true, nil
 	case recovering:
-		if e, err := restore.ReadExport(w.path); err == nil {
+		if e, err := repo.ReadExport(w.path); err == nil {
 			w.source.databases = e.Manifest.Databases
 		}
 		w.changing.Store(true)
@@ -165,7 +166,7 @@ func (w *work) checkServer(ctx context.Context) (err error) {
 
 // readExport takes what is to be known from the manifest of our own export.
 func (w *work) readExport(list found) error {
-	e, err := restore.ReadExport(w.path)
+	e, err := repo.ReadExport(w.path)
 	if err != nil {
 		return code.Default(code.Integrity, err)
 	}

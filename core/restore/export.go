@@ -1,55 +1,17 @@
 package restore
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
-
-// ExportName is the file that says what an exported directory is.
-const ExportName = "remora-export.json"
-
-// exportFormat is the version of that file, and of the directory's layout.
-const exportFormat = 1
-
-// Export is what ExportName says. The directory around it is laid out as a data directory
-// whose server was killed at the backup's position:
-//
-//	ibdata1, undo_001, mysql.ibd, schema/...    as they were copied, while they changed
-//	#innodb_redo/#ib_redo0 ...                  from the checkpoint to the end of the backup
-//	binlog.000042, binlog.index                 the last binary log, cut at the position
-type Export struct {
-	Format   int           `json:"format"`
-	Manifest repo.Manifest `json:"manifest"`
-}
-
-// ReadExport reads what an exported directory is. The error wraps fs.ErrNotExist if dir
-// was not made by an export.
-func ReadExport(dir string) (Export, error) {
-	var e Export
-	b, err := os.ReadFile(filepath.Join(dir, ExportName))
-	if err != nil {
-		return e, err
-	}
-	if err := json.Unmarshal(b, &e); err != nil {
-		return e, fmt.Errorf("decode %s: %w", ExportName, err)
-	}
-	if e.Format != exportFormat {
-		return e, fmt.Errorf("decode %s: format %d is not known here", ExportName, e.Format)
-	}
-	return e, nil
-}
 
 // NewExport returns the plan that writes a backup as plain files, which are proven and not
 // prepared. It is a restore without the preparation: it goes the same way through a staging
@@ -102,7 +64,7 @@ func (r *restore) publishRaw(ctx context.Context, t *run.Task) error {
 }
 
 func (r *restore) finishRaw(ctx context.Context) error {
-	s, made := r.staging, []string{ExportName}
+	s, made := r.staging, []string{repo.ExportName}
 	if log := r.manifest.Binlog.File; log != "" {
 		err := s.dir.Rename(r.tree.binlog, path.Join(dataName, log))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // an earlier run moved it
@@ -117,13 +79,11 @@ func (r *restore) finishRaw(ctx context.Context) error {
 	if err := at(ctx, syncpoint.ExportBinlog); err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetIndent("", "  ")
-	if err := e.Encode(Export{Format: exportFormat, Manifest: r.manifest}); err != nil {
+	text, err := repo.NewExport(r.manifest).Encode()
+	if err != nil {
 		return err
 	}
-	if err := s.writeSynced(path.Join(dataName, ExportName), text.Bytes()); err != nil {
+	if err := s.writeSynced(path.Join(dataName, repo.ExportName), text); err != nil {
 		return err
 	}
 	for _, name := range made {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -37,9 +38,9 @@ func TestExportIsARecoverableDataDirectory(t *testing.T) {
 	if err := export(t, config(t, f.storage(), target), ""); err != nil {
 		t.Fatal(err)
 	}
-	e, err := restore.ReadExport(target)
+	e, err := repo.ReadExport(target)
 	if err != nil || e.Manifest.ID != f.manifest.ID {
-		t.Fatalf("%s: got backup %q, %v, want %q", restore.ExportName, e.Manifest.ID, err, f.manifest.ID)
+		t.Fatalf("%s: got backup %q, %v, want %q", repo.ExportName, e.Manifest.ID, err, f.manifest.ID)
 	}
 	log := f.manifest.Binlog.File
 	if b, err := os.ReadFile(filepath.Join(target, "binlog.index")); err != nil || string(b) != "./"+log+"\n" {
@@ -84,7 +85,7 @@ func TestExportResumes(t *testing.T) {
 			if err := export(t, cfg, ""); err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range []string{"mysql.ibd", "#innodb_redo/#ib_redo0", f.manifest.Binlog.File, restore.ExportName} {
+			for _, name := range []string{"mysql.ibd", "#innodb_redo/#ib_redo0", f.manifest.Binlog.File, repo.ExportName} {
 				if _, err := os.Stat(filepath.Join(target, name)); err != nil {
 					t.Error(err)
 				}

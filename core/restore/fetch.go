@@ -8,6 +8,7 @@ import (
 
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -130,7 +131,7 @@ func (r *restore) writeBinlogIndex() (logBin string, err error) {
 	if r.tree.binlog == "" {
 		return "", nil
 	}
-	dir := filepath.Join(r.staging.path, StagingName)
+	dir := filepath.Join(r.staging.path, staging.Name)
 	line := filepath.Join(dir, r.tree.binlog) + "\n"
 	if err := r.staging.writeSynced(path.Join(binlogDir, binlogBase+".index"), []byte(line)); err != nil {
 		return "", fmt.Errorf("write the index of the binary log: %w", noSpace(err))

@@ -16,6 +16,7 @@ import (
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/redomake"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/staging"
 )
 
 // Modes that a server gives to its own files.
@@ -50,7 +51,7 @@ func planTree(m *repo.Manifest, files []repo.File) (*tree, error) {
 		f := &files[i]
 		at := path.Join(dataName, f.Path)
 		switch {
-		case strings.HasPrefix(f.Path, StagingName):
+		case strings.HasPrefix(f.Path, staging.Name):
 			return nil, code.New(code.Integrity, "check the files of the backup: the name %q is not allowed", f.Path)
 		case f.Kind == repo.KindRedo && t.redo != nil:
 			return nil, code.New(code.Integrity, "check the files of the backup: %s and %s are both the redo log", t.redo.Path, f.Path)

@@ -32,7 +32,7 @@ func (r *restore) info(ctx context.Context, t *run.Task) (err error) {
 	if r.raw {
 		verb = "Exporting"
 	}
-	t.Note("%s database(s) %s (%d) from backup %s to %s", verb, quoted(m.Databases), len(m.Databases), m.ID, r.cfg.Target)
+	t.Note("%s database(s) %s (%d) from backup %s to %s", verb, run.Quoted(m.Databases), len(m.Databases), m.ID, r.cfg.Target)
 	data, err := r.checkVersion(ctx)
 	if err != nil {
 		return err
@@ -165,16 +165,3 @@ func (r *restore) checkSpace() error {
 }
 
 func mib(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
-
-// quoted names the first databases.
-func quoted(names []string) string {
-	const most = 20
-	var q []string
-	for _, n := range names[:min(len(names), most)] {
-		q = append(q, "`"+strings.ReplaceAll(n, "`", "``")+"`")
-	}
-	if len(names) > most {
-		q = append(q, "...")
-	}
-	return strings.Join(q, ",")
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/version"
 )
 
@@ -60,7 +61,7 @@ func TestJournalAfterATornLine(t *testing.T) {
 		if err := dir.WriteFile(packsName, []byte("0 100\n"+torn), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s := &staging{dir: dir}
+		s := &unfinished{dir: dir}
 		defer s.Close()
 		if err := s.takeLock(); err != nil {
 			t.Fatal(err)
@@ -142,7 +143,7 @@ func TestPlanTree(t *testing.T) {
 		"no binlog":       good[:2],
 		"two binlogs":     append([]repo.File{good[2]}, good...),
 		"two redo logs":   append([]repo.File{good[1]}, good...),
-		"staging":         append([]repo.File{file(repo.KindOther, StagingName+"/state.json", 1)}, good...),
+		"staging":         append([]repo.File{file(repo.KindOther, staging.Name+"/state.json", 1)}, good...),
 		"binlog cut":      {good[0], good[1], file(repo.KindBinlog, "b.000007", 156)},
 		"binlog's name":   {good[0], good[1], file(repo.KindBinlog, "b.evil", 157)},
 		"fake dictionary": {file(repo.KindRedo, "mysql.ibd", 1), good[2]},
@@ -175,7 +176,7 @@ func TestCommandsToTypeAreQuoted(t *testing.T) {
 	if text := r.whatIsLeft().Text; !strings.HasPrefix(text, "All files are in ") || strings.Contains(text, "rm -r") {
 		t.Errorf("after the last rename: got %s", text)
 	}
-	if got := Word("/var/lib/mysql-2"); got != "/var/lib/mysql-2" {
+	if got := code.Word("/var/lib/mysql-2"); got != "/var/lib/mysql-2" {
 		t.Errorf("a plain path: got %s", got)
 	}
 }
@@ -228,23 +229,6 @@ func TestFindSystem(t *testing.T) {
 		if (err == nil) != c.ok || got != c.want || err != nil && code.Of(err) != code.Integrity {
 			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, c.want)
 		}
-	}
-}
-
-func TestBufferPool(t *testing.T) {
-	const m, g = 1 << 20, 1 << 30
-	for _, c := range []struct{ free, data, want int64 }{
-		{0, 100 * g, 256 * m}, {100 * m, 100 * g, 128 * m}, {8 * g, 100 * g, 4 * g}, {8 * g, m, 128 * m}, {500 * g, 1000 * g, 16 * g},
-	} {
-		if got := bufferPool(c.free, c.data); got != c.want {
-			t.Errorf("buffer pool for %d free and %d of data: got %d, want %d", c.free, c.data, got, c.want)
-		}
-	}
-	if n := meminfo([]byte("MemTotal: 100 kB\nMemAvailable:     42 kB\n"), "MemAvailable"); n != 42<<10 {
-		t.Errorf("MemAvailable: got %d", n)
-	}
-	if freeMemory() <= 0 {
-		t.Error("this machine's free memory is not known")
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 // The bytes are for the progress of a later run only: what was written between two syncs,
 // shared out evenly.
 type journal struct {
-	staging *staging
+	staging *unfinished
 	every   time.Duration // between two syncs
 	written atomic.Int64  // bytes since the last sync
 
@@ -36,7 +36,7 @@ type journal struct {
 }
 
 // openJournal reads what an earlier run left. A line that was not written whole ends it.
-func openJournal(s *staging, every time.Duration) (*journal, error) {
+func openJournal(s *unfinished, every time.Duration) (*journal, error) {
 	j := &journal{staging: s, every: every, done: map[int]int64{}, last: time.Now()}
 	b, err := s.dir.ReadFile(packsName)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -93,7 +93,7 @@ func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error
 	s, lsn := &r.manifest.Server, &r.manifest.LSN
 	pool := r.cfg.BufferPool
 	if pool == 0 {
-		pool = bufferPool(freeMemory(), r.manifest.Totals.Plain)
+		pool = mysqld.BufferPool(r.manifest.Totals.Plain)
 	}
 	done, err := mysqld.Recover(ctx, mysqld.RecoverOptions{
 		Bin: r.bin, Args: r.cfg.MysqldArgs, DataDir: r.staging.dataPath(),

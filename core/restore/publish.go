@@ -24,7 +24,7 @@ const hidden = dictionary + ".unpublished"
 
 // publish moves the entries of data/ to the target. It can be repeated after a crash.
 // begin is called before the first of them moves, commit when nothing can go back any more.
-func (s *staging) publish(ctx context.Context, begin func() error, commit func()) error {
+func (s *unfinished) publish(ctx context.Context, begin func() error, commit func()) error {
 	if s.published() {
 		commit()
 		return nil
@@ -78,7 +78,7 @@ func (s *staging) publish(ctx context.Context, begin func() error, commit func()
 
 // published reports whether an earlier run had all in place and ended while it tidied up:
 // only then data/ goes.
-func (s *staging) published() bool {
+func (s *unfinished) published() bool {
 	_, gone := s.dir.Lstat(dataName)
 	_, there := s.target.Lstat(dictionary)
 	return s.state.Stage == publishing && errors.Is(gone, fs.ErrNotExist) && there == nil
@@ -93,7 +93,7 @@ func at(ctx context.Context, p syncpoint.Point) error {
 }
 
 // beginPublishing writes down what will be moved, unless an earlier run did.
-func (s *staging) beginPublishing() error {
+func (s *unfinished) beginPublishing() error {
 	again, err := inspect(s.path)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (s *staging) beginPublishing() error {
 }
 
 // entries lists data/.
-func (s *staging) entries() ([]string, error) {
+func (s *unfinished) entries() ([]string, error) {
 	list, err := fs.ReadDir(s.dir.FS(), dataName)
 	var names []string
 	for _, e := range list {

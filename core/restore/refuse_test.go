@@ -15,6 +15,7 @@ import (
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -151,7 +152,7 @@ func TestRefuseOthersLeftover(t *testing.T) {
 	if _, err := doUntil(t, cfg, syncpoint.RestoreTargetReady); err == nil {
 		t.Fatal("interrupted restore: got no error")
 	}
-	state := filepath.Join(cfg.Target, restore.StagingName, "state.json")
+	state := filepath.Join(cfg.Target, staging.Name, "state.json")
 	b, err := os.ReadFile(state)
 	if err != nil {
 		t.Fatal(err)
@@ -270,7 +271,7 @@ func TestServerThatCannotPrepare(t *testing.T) {
 	}
 	_, err := do(t, t.Context(), cfg)
 	checkCode(t, err, code.Unclassified, "exit status 1")
-	log := filepath.Join(cfg.Target, restore.StagingName, "prepare.log")
+	log := filepath.Join(cfg.Target, staging.Name, "prepare.log")
 	if hint := code.HintOf(err); !strings.Contains(hint, log) || !strings.Contains(hint, "AppArmor") {
 		t.Errorf("hint: got %q, want %s in it", hint, log)
 	}

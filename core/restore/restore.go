@@ -17,15 +17,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -86,8 +85,8 @@ type restore struct {
 	tree     *tree
 	system   system
 
-	staging *staging // open from restoring_basebackup on
-	journal *journal // of the fetch
+	staging *unfinished // open from restoring_basebackup on
+	journal *journal    // of the fetch
 
 	// For the last words of a run that failed, which may be asked for at any moment.
 	staged   atomic.Bool // there are files of ours in the target
@@ -150,21 +149,11 @@ func (r *restore) result() any {
 func (r *restore) aborted() string {
 	switch {
 	case r.changing.Load():
-		return Corrupted(r.manifest.Databases, r.place.path)
+		return run.Corrupted(r.manifest.Databases, r.place.path)
 	case r.staged.Load():
 		return fmt.Sprintf("Operation aborted. Incomplete files in %s; the server cannot start from them", r.incomplete())
 	}
 	return "Operation aborted"
-}
-
-// Corrupted is the last line of a run that was changing target, with these databases, if
-// they are known.
-func Corrupted(databases []string, target string) string {
-	const text = "Operation aborted - data might be corrupted."
-	if len(databases) == 0 {
-		return fmt.Sprintf("%s Target: %s", text, target)
-	}
-	return fmt.Sprintf("%s Affected database(s): %s (%d). Target: %s", text, quoted(databases), len(databases), target)
 }
 
 // whatIsLeft says how to go on, or to go back.
@@ -173,9 +162,9 @@ func (r *restore) whatIsLeft() run.Left {
 		return run.Left{Text: "Nothing was written."}
 	}
 	l := run.Left{Names: []string{r.incomplete()}}
-	again, target := r.again(), Word(r.place.path)
+	again, target := r.again(), code.Word(r.place.path)
 	l.Text = fmt.Sprintf("Incomplete files are left in %s; no server can start from %s. To go on with what is whole: %s. To remove them: rm -r %s",
-		r.incomplete(), r.place.path, again, Word(l.Names[0]))
+		r.incomplete(), r.place.path, again, code.Word(l.Names[0]))
 	if r.changing.Load() {
 		l.Names = append(l.Names, r.place.path)
 		l.Text = fmt.Sprintf("Part of the files is in %s, without mysql.ibd: no server can start from it. To go on: %s. To remove them: rm -r %s",
@@ -190,22 +179,12 @@ func (r *restore) whatIsLeft() run.Left {
 // again is the command that goes on.
 func (r *restore) again() string {
 	if r.raw {
-		return fmt.Sprintf("remora export %s %s", r.manifest.ID, Word(r.place.path))
+		return fmt.Sprintf("remora export %s %s", r.manifest.ID, code.Word(r.place.path))
 	}
-	return fmt.Sprintf("remora restore --backup %s --target %s", r.manifest.ID, Word(r.place.path))
+	return fmt.Sprintf("remora restore --backup %s --target %s", r.manifest.ID, code.Word(r.place.path))
 }
 
-// Word quotes a path for the shell: people copy what we tell them to type.
-func Word(path string) string {
-	if plain.MatchString(path) {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-}
-
-var plain = regexp.MustCompile(`^[A-Za-z0-9_./@%+=:,-]+$`)
-
-func (r *restore) incomplete() string { return filepath.Join(r.place.path, StagingName) }
+func (r *restore) incomplete() string { return filepath.Join(r.place.path, staging.Name) }
 
 // cleanup keeps what a later run can use.
 func (r *restore) cleanup(ctx context.Context, t *run.Task, failed error) error {

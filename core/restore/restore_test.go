@@ -16,6 +16,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -25,7 +26,7 @@ func TestRestore(t *testing.T) {
 	storage := f.storage()
 	watch := controller(func(_ context.Context, p syncpoint.Point) error {
 		if p == syncpoint.PrepareDone {
-			checkBinlogUsed(t, filepath.Join(target, restore.StagingName, "binlog"))
+			checkBinlogUsed(t, filepath.Join(target, staging.Name, "binlog"))
 		}
 		return nil
 	})
@@ -138,7 +139,7 @@ func checkResult(t *testing.T, f *fixture, end run.Event, target string) {
 // checkFiles looks at what is in the target before a server starts on it.
 func checkFiles(t *testing.T, target string) {
 	t.Helper()
-	for _, name := range []string{"auto.cnf", restore.StagingName, "binlog.index", "#innodb_redo/captured"} {
+	for _, name := range []string{"auto.cnf", staging.Name, "binlog.index", "#innodb_redo/captured"} {
 		if _, err := os.Lstat(filepath.Join(target, name)); err == nil {
 			t.Errorf("%s is in the target", name)
 		}

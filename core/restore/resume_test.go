@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/code"
-	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -76,13 +76,13 @@ func TestResumeTrustsOnlyTheJournal(t *testing.T) {
 	if _, err := doUntil(t, cfg, syncpoint.FetchDone); err == nil {
 		t.Fatal("interrupted restore: got no error")
 	}
-	staging := filepath.Join(cfg.Target, restore.StagingName)
-	if err := os.WriteFile(filepath.Join(staging, "packs"), []byte("0 100\n1 1"), 0o600); err != nil {
+	dir := filepath.Join(cfg.Target, staging.Name)
+	if err := os.WriteFile(filepath.Join(dir, "packs"), []byte("0 100\n1 1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Bytes that never reached the disk, of files that lie behind the first pack.
 	for _, name := range []string{"undo_002", "#innodb_redo/#ib_redo0"} {
-		path := filepath.Join(staging, "data", name)
+		path := filepath.Join(dir, "data", name)
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func TestResumeNoticesMissingFiles(t *testing.T) {
 		if _, err := doUntil(t, cfg, syncpoint.FetchDone); err == nil {
 			t.Fatal("interrupted restore: got no error")
 		}
-		if err := lose(filepath.Join(cfg.Target, restore.StagingName, "data", "undo_002")); err != nil {
+		if err := lose(filepath.Join(cfg.Target, staging.Name, "data", "undo_002")); err != nil {
 			t.Fatal(err)
 		}
 		storage := f.storage()
@@ -160,7 +160,7 @@ func TestDamagedRedo(t *testing.T) {
 		if p != syncpoint.PrepareSpawn {
 			return nil
 		}
-		name := filepath.Join(cfg.Target, restore.StagingName, "data", "#innodb_redo", "#ib_redo0")
+		name := filepath.Join(cfg.Target, staging.Name, "data", "#innodb_redo", "#ib_redo0")
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return err

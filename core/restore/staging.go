@@ -12,10 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/staging"
 )
-
-// StagingName is the directory below the target that holds an unfinished restore.
-const StagingName = ".remora-restore"
 
 // Names in the staging directory.
 const (
@@ -49,7 +47,7 @@ type state struct {
 	Entries    []string `json:"entries,omitempty"` // of data/, while publishing; mysql.ibd last
 }
 
-// staging is an unfinished restore, owned by this process while it is open:
+// unfinished is an unfinished restore, owned by this process while it is open:
 //
 //	TARGET/.remora-restore/
 //	    lock         held while a restore works here
@@ -62,7 +60,7 @@ type state struct {
 // Everything happens below data/, so a server started on TARGET meanwhile finds no
 // data at all, or, for the moment of the publishing, data without mysql.ibd: it refuses
 // both. A later run of the same restore goes on from what is here.
-type staging struct {
+type unfinished struct {
 	path   string   // of the target, absolute, without symbolic links
 	target *os.Root // TARGET
 	dir    *os.Root // TARGET/.remora-restore
@@ -73,8 +71,8 @@ type staging struct {
 
 // openStaging makes the target and its staging directory, or takes over those of an
 // interrupted run of the same restore. The caller closes it.
-func openStaging(at place, want state, own owner) (s *staging, err error) {
-	s = &staging{path: at.path, owner: own}
+func openStaging(at place, want state, own owner) (s *unfinished, err error) {
+	s = &unfinished{path: at.path, owner: own}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -102,7 +100,7 @@ func openStaging(at place, want state, own owner) (s *staging, err error) {
 	return s, s.save(want)
 }
 
-func (s *staging) makeTarget() (err error) {
+func (s *unfinished) makeTarget() (err error) {
 	if err := os.Mkdir(s.path, 0o750); err == nil {
 		if err := s.owner.path(s.path); err != nil {
 			return err
@@ -113,20 +111,20 @@ func (s *staging) makeTarget() (err error) {
 	if s.target, err = os.OpenRoot(s.path); err != nil {
 		return fmt.Errorf("open the target: %w", err)
 	}
-	if err := s.target.Mkdir(StagingName, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := s.target.Mkdir(staging.Name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make the staging directory: %w", err)
 	}
-	if err := s.owner.in(s.target, StagingName); err != nil {
+	if err := s.owner.in(s.target, staging.Name); err != nil {
 		return err
 	}
-	if s.dir, err = s.target.OpenRoot(StagingName); err != nil {
+	if s.dir, err = s.target.OpenRoot(staging.Name); err != nil {
 		return fmt.Errorf("open the staging directory: %w", err)
 	}
 	return nil
 }
 
 // takeLock keeps other restores out of this target for as long as the process lives.
-func (s *staging) takeLock() (err error) {
+func (s *unfinished) takeLock() (err error) {
 	if s.lock, err = s.dir.OpenFile(lockName, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600); err != nil {
 		return fmt.Errorf("lock the staging directory: %w", err)
 	}
@@ -141,7 +139,7 @@ func (s *staging) takeLock() (err error) {
 }
 
 // Close gives the target free. What is in it stays.
-func (s *staging) Close() {
+func (s *unfinished) Close() {
 	if s.lock != nil {
 		_ = s.lock.Close() // nothing was written to it
 	}
@@ -153,16 +151,16 @@ func (s *staging) Close() {
 }
 
 // dataPath is the data directory in the making.
-func (s *staging) dataPath() string { return filepath.Join(s.path, StagingName, dataName) }
+func (s *unfinished) dataPath() string { return filepath.Join(s.path, staging.Name, dataName) }
 
 // enter remembers a new stage, durably.
-func (s *staging) enter(next stage, entries ...string) error {
+func (s *unfinished) enter(next stage, entries ...string) error {
 	st := s.state
 	st.Stage, st.Entries = next, entries
 	return s.save(st)
 }
 
-func (s *staging) save(st state) error {
+func (s *unfinished) save(st state) error {
 	if err := s.write(st); err != nil {
 		return fmt.Errorf("write the state of the restore: %w", noSpace(err))
 	}
@@ -170,7 +168,7 @@ func (s *staging) save(st state) error {
 	return nil
 }
 
-func (s *staging) write(st state) error {
+func (s *unfinished) write(st state) error {
 	b, err := json.Marshal(st)
 	if err != nil {
 		return err
@@ -185,7 +183,7 @@ func (s *staging) write(st state) error {
 	return syncDir(s.dir, ".")
 }
 
-func (s *staging) writeSynced(name string, b []byte) error {
+func (s *unfinished) writeSynced(name string, b []byte) error {
 	f, err := s.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -195,7 +193,7 @@ func (s *staging) writeSynced(name string, b []byte) error {
 }
 
 // forget throws away what was fetched: the next step begins with an empty data/.
-func (s *staging) forget() error {
+func (s *unfinished) forget() error {
 	for _, name := range []string{packsName, dataName, binlogDir} {
 		if err := s.dir.RemoveAll(name); err != nil {
 			return fmt.Errorf("remove the remains of an earlier run: %w", err)
@@ -206,13 +204,13 @@ func (s *staging) forget() error {
 
 // remove takes the staging directory away; nothing of the restore may be in it any more.
 // Until only data/ and the state are left, a run that is killed here can be run again.
-func (s *staging) remove() error {
+func (s *unfinished) remove() error {
 	for _, name := range []string{packsName, binlogDir, logName, dataName} {
 		if err := s.dir.RemoveAll(name); err != nil {
 			return fmt.Errorf("remove the staging directory: %w", err)
 		}
 	}
-	if err := s.target.RemoveAll(StagingName); err != nil {
+	if err := s.target.RemoveAll(staging.Name); err != nil {
 		return fmt.Errorf("remove the staging directory: %w", err)
 	}
 	return syncDir(s.target, ".")
@@ -221,7 +219,7 @@ func (s *staging) remove() error {
 // sync makes everything written to the target's file system durable. It is one call for
 // any number of files. Errors of earlier writes to any of them are reported by it since
 // Linux 5.8, but only those that happened after the file was opened: so it is the lock.
-func (s *staging) sync() error {
+func (s *unfinished) sync() error {
 	if err := unix.Syncfs(int(s.lock.Fd())); err != nil {
 		return noSpace(fmt.Errorf("sync the target: %w", err))
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/staging"
 )
 
 // place is what was found at the target.
@@ -38,7 +39,7 @@ func inspect(target string) (place, error) {
 	for _, e := range entries {
 		switch e.Name() {
 		case "lost+found": // a fresh file system has it; servers ignore it
-		case StagingName:
+		case staging.Name:
 			if p.left, err = inspectStaging(filepath.Join(path, e.Name())); err != nil {
 				return p, code.Hint(code.Target, "empty the target, or name another",
 					"read the remains of an earlier restore in %s: %w", path, err)
@@ -74,7 +75,7 @@ func resolve(target string) (path string, exists bool, err error) {
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
 	if err != nil {
-		return abs, false, code.Hint(code.Target, "mkdir -p "+Word(filepath.Dir(abs)), "find the target: its parent directory must exist: %w", err)
+		return abs, false, code.Hint(code.Target, "mkdir -p "+code.Word(filepath.Dir(abs)), "find the target: its parent directory must exist: %w", err)
 	}
 	return filepath.Join(parent, filepath.Base(abs)), false, nil
 }
@@ -111,7 +112,7 @@ func (p place) accept(want state) error {
 		}
 	}
 	if len(foreign) > 0 {
-		if pid := lockedBy(filepath.Join(p.path, "ibdata1")); pid != 0 {
+		if pid := staging.InUse(p.path); pid != 0 {
 			return code.Hint(code.Target, hint, "check the target: %s is in use by process %d, a running server", p.path, pid)
 		}
 		return code.Hint(code.Target, hint, "check the target: %s is not empty: it holds %s", p.path, some(foreign))
@@ -120,12 +121,12 @@ func (p place) accept(want state) error {
 		return nil
 	}
 	if p.left.Backup != want.Backup || p.left.Repository != want.Repository {
-		return code.Hint(code.Target, fmt.Sprintf("finish that one with --backup %s, or remove %s", p.left.Backup, filepath.Join(p.path, StagingName)),
+		return code.Hint(code.Target, fmt.Sprintf("finish that one with --backup %s, or remove %s", p.left.Backup, filepath.Join(p.path, staging.Name)),
 			"check the target: %s holds an unfinished restore of backup %s, not of %s", p.path, p.left.Backup, want.Backup)
 	}
 	if p.left.Raw != want.Raw {
 		kinds := map[bool]string{false: "restore", true: "export"}
-		return code.Hint(code.Target, fmt.Sprintf("finish the %s, or remove %s", kinds[p.left.Raw], filepath.Join(p.path, StagingName)),
+		return code.Hint(code.Target, fmt.Sprintf("finish the %s, or remove %s", kinds[p.left.Raw], filepath.Join(p.path, staging.Name)),
 			"check the target: %s holds an unfinished %s, this is the %s of it", p.path, kinds[p.left.Raw], kinds[want.Raw])
 	}
 	return nil
@@ -170,7 +171,7 @@ func (p place) released(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		pid := lockedBy(filepath.Join(p.path, StagingName, dataName, "ibdata1"))
+		pid := staging.InUse(filepath.Join(p.path, staging.Name, dataName))
 		if pid == 0 {
 			return nil
 		}
@@ -191,24 +192,6 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// lockedBy returns the process that holds the lock every running server has on its system
-// tablespace, 0 if there is none. Source: os_file_lock.
-func lockedBy(path string) int {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	l := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &l); err != nil || l.Type == unix.F_UNLCK {
-		return 0
-	}
-	if l.Pid <= 0 {
-		return -1 // in another container
-	}
-	return int(l.Pid)
-}
-
 // freeBytes returns how much can be written where the target is, or will be.
 func (p place) freeBytes() (int64, error) {
 	path := p.path
@@ -225,7 +208,7 @@ func (p place) freeBytes() (int64, error) {
 // usedBytes returns what the staging directory takes on disk.
 func (p place) usedBytes() int64 {
 	var used int64
-	_ = filepath.WalkDir(filepath.Join(p.path, StagingName), func(_ string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(p.path, staging.Name), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // it is an estimate
 		}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/remora-backup/remora/core/innodb/redo"
-	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
 
@@ -96,7 +96,7 @@ func makeForeign() (string, error) {
 	if err := copyTree(raw, dir); err != nil {
 		return "", err
 	}
-	e, err := restore.ReadExport(dir)
+	e, err := repo.ReadExport(dir)
 	if err != nil {
 		return "", err
 	}
@@ -138,7 +138,7 @@ func makeForeign() (string, error) {
 	if err := os.RemoveAll(at("#innodb_redo")); err != nil {
 		return "", err
 	}
-	return dir, os.Remove(at(restore.ExportName))
+	return dir, os.Remove(at(repo.ExportName))
 }
 
 // commands are those that a text names for taking a directory from the backup again.

@@ -1,4 +1,4 @@
-package restore
+package mysqld
 
 import (
 	"bufio"
@@ -13,6 +13,10 @@ const (
 	maxPool     = 16 << 30
 	unknownPool = 256 << 20
 )
+
+// BufferPool returns how many bytes of buffer pool a recovery of that many bytes of data
+// should get, by the memory that is free now.
+func BufferPool(data int64) int64 { return bufferPool(freeMemory(), data) }
 
 // bufferPool returns how many bytes the recovering server should take: half of what is
 // free, as recovery is faster with fewer batches, and not more than the data and the redo
