@@ -138,6 +138,9 @@ func (o *operation) tidy(ctx context.Context, storage plug.Storage, srv *server.
 		}
 		removed, whole, err := r.Discard(ctx, c.ID, c.State == run.Crashed)
 		switch {
+		case errors.Is(err, plug.ErrPermission): // it costs room, and is no reason not to back up
+			o.say("What backup %s left in the storage could not be removed: %v", c.ID, err)
+			continue
 		case err != nil:
 			return fmt.Errorf("remove what backup %s left: %w", c.ID, err)
 		case whole:

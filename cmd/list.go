@@ -2,19 +2,21 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 )
 
 // listed is a backup as list --json prints it; the names are those of the end event.
 type listed struct {
 	ID             string    `json:"id"`
-	State          string    `json:"state"` // "complete" or "damaged"
+	State          string    `json:"state"` // "complete", "damaged" or "unreadable"
 	Started        time.Time `json:"started,omitzero"`
 	Finished       time.Time `json:"finished,omitzero"`
 	ServerUUID     string    `json:"server_uuid,omitempty"`
@@ -41,6 +43,9 @@ func listedOf(s repo.Summary) listed {
 	if s.Err != nil {
 		l.State, l.Error = "damaged", s.Err.Error()
 	}
+	if errors.Is(s.Err, plug.ErrPermission) {
+		l.State = "unreadable"
+	}
 	return l
 }
 
@@ -55,6 +60,9 @@ func (a *app) list() *cobra.Command {
 				found, err := r.List(ctx)
 				if err != nil {
 					return err
+				}
+				if !r.Exists() {
+					fmt.Fprintln(a.env.Stderr, "hint: the storage has never had a backup: is it the right one, and mounted?")
 				}
 				var all []listed
 				for _, s := range found {

@@ -50,8 +50,12 @@ type Storage interface {
 	// gives io.EOF only after all bytes arrived and were confirmed. The caller closes it.
 	Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error)
 
-	// List yields the objects whose names begin with prefix, in byte order of names.
-	// Objects being written are never seen. The sequence ends after the first error.
+	// List yields the objects whose names begin with prefix, in byte order of names. An
+	// object that was there before List and still is afterwards is yielded, one that was
+	// never whole is not; what is put or deleted meanwhile may be seen or not. Part of a
+	// storage that may not be read is yielded as what its names begin with: a Name that
+	// ends in '/'; whoever asks for an object there gets ErrPermission. The sequence ends
+	// after the first error.
 	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
 
 	// Stat returns the object's size, or ErrNotExist.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/remora-backup/remora/core/plug"
 )
@@ -31,6 +32,9 @@ func (r *Repo) Discard(ctx context.Context, id string, keepWhole bool) (removed 
 	for obj, err := range r.storage.List(ctx, dirName(id)) {
 		if err != nil {
 			return 0, false, failed(ctx, "list", dirName(id), err)
+		}
+		if strings.HasSuffix(obj.Name, "/") {
+			return 0, false, failed(ctx, "list", obj.Name, plug.ErrPermission)
 		}
 		names = append(names, obj.Name)
 	}

@@ -118,6 +118,10 @@ func (r *Repo) ids(ctx context.Context) ([]found, error) {
 			return nil, failed(ctx, "list", backupsDir, err)
 		}
 		id, rest, _ := strings.Cut(strings.TrimPrefix(obj.Name, backupsDir), "/")
+		unreadable := strings.HasSuffix(obj.Name, "/")
+		if unreadable && id == "" {
+			return nil, failed(ctx, "list", backupsDir, plug.ErrPermission)
+		}
 		if !ValidID(id) {
 			continue
 		}
@@ -126,7 +130,7 @@ func (r *Repo) ids(ctx context.Context) ([]found, error) {
 		}
 		last := &all[len(all)-1]
 		last.size += obj.Size
-		last.manifest = last.manifest || rest == "manifest.json"
+		last.manifest = last.manifest || unreadable || rest == "manifest.json"
 	}
 	return all, nil
 }
@@ -134,7 +138,7 @@ func (r *Repo) ids(ctx context.Context) ([]found, error) {
 type found struct {
 	id       string
 	size     int64
-	manifest bool
+	manifest bool // there is one, or the storage does not let us see whether
 }
 
 // newest returns the greatest id in the storage, complete or not, or "".
@@ -170,8 +174,8 @@ type Summary struct {
 	Err      error
 }
 
-// List returns all backups, oldest first. One whose manifest is damaged is in the list;
-// leftovers without a manifest are not backups.
+// List returns all backups, oldest first. One whose manifest is damaged, or must not be
+// read, is in the list; leftovers without a manifest are not backups.
 func (r *Repo) List(ctx context.Context) ([]Summary, error) {
 	all, err := r.ids(ctx)
 	if err != nil {
@@ -184,7 +188,7 @@ func (r *Repo) List(ctx context.Context) ([]Summary, error) {
 		}
 		s := Summary{ID: f.id, Size: f.size}
 		s.Manifest, s.Err = r.manifest(ctx, f.id)
-		if c := code.Of(s.Err); s.Err != nil && c != code.Integrity && c != code.Version {
+		if c := code.Of(s.Err); s.Err != nil && c != code.Integrity && c != code.Version && !errors.Is(s.Err, plug.ErrPermission) {
 			return nil, s.Err
 		}
 		list = append(list, s)

@@ -3,7 +3,8 @@
 // An object is written to a temporary file beside its place, synced, renamed, and the
 // directory synced. A temporary file's name holds a '+', which no object's name can, and
 // its writer holds a lock on it, so what a crash left behind is told from what is being
-// written.
+// written. Only writing makes, changes or removes anything: a storage that is only read may
+// be a snapshot, or not be there.
 package fs
 
 import (
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -27,7 +29,7 @@ import (
 
 // Config is the plugin's part of the configuration.
 type Config struct {
-	Path string `json:"path"` // absolute; made if it does not exist
+	Path string `json:"path"` // absolute; the first write makes it if it does not exist
 }
 
 // Serve is the plugin's main function.
@@ -43,32 +45,29 @@ func Serve() {
 
 // Storage keeps objects below one directory.
 type Storage struct {
-	root  *os.Root
+	path  string
 	temps atomic.Int64 // number of the last temporary file
+
+	mu    sync.Mutex
+	root  *os.Root // nil until ready has found or made the directory
+	swept bool
 }
 
-// Open opens the directory and removes what crashed writers left in it.
+// Open looks at the directory, which need not be there yet.
 func Open(c Config) (*Storage, error) {
 	if !strings.HasPrefix(c.Path, "/") {
 		return nil, fmt.Errorf("path %q is not absolute: %w", c.Path, plug.ErrInvalid)
 	}
-	if err := makeRoot(path.Clean(c.Path), syncPath); err != nil {
-		return nil, fmt.Errorf("make the storage directory: %w", err)
-	}
-	root, err := os.OpenRoot(c.Path)
-	if err != nil {
-		return nil, fmt.Errorf("open the storage directory: %w", err)
-	}
-	s := &Storage{root: root}
-	if err := s.sweep(); err != nil {
-		return nil, fmt.Errorf("remove what crashed writers left: %w", err)
+	s := &Storage{path: path.Clean(c.Path)}
+	if err := s.ready(false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	return s, nil
 }
 
 // Put is plug.Storage's.
 func (s *Storage) Put(ctx context.Context, name string, r io.Reader) (plug.Object, error) {
-	if err := begin(ctx, name); err != nil {
+	if err := s.begin(ctx, name, true); err != nil {
 		return plug.Object{}, err
 	}
 	f, temp, err := s.create(path.Dir(name))
@@ -76,7 +75,7 @@ func (s *Storage) Put(ctx context.Context, name string, r io.Reader) (plug.Objec
 		return plug.Object{}, fmt.Errorf("%s would be below an object: %w", name, plug.ErrInvalid)
 	}
 	if err != nil {
-		return plug.Object{}, known(fmt.Errorf("create a file for %s: %w", name, err))
+		return plug.Object{}, s.explain(name, fmt.Errorf("create a file for %s: %w", name, err))
 	}
 	size, err := write(ctx, f, r)
 	if err == nil {
@@ -92,7 +91,7 @@ func (s *Storage) Put(ctx context.Context, name string, r io.Reader) (plug.Objec
 	if err != nil {
 		_ = s.root.Remove(temp) // err is the cause; a sweep gets what is left
 		s.prune(path.Dir(name))
-		return plug.Object{}, known(fmt.Errorf("write %s: %w", name, err))
+		return plug.Object{}, s.explain(name, fmt.Errorf("write %s: %w", name, err))
 	}
 	return plug.Object{Name: name, Size: size}, nil
 }
@@ -130,12 +129,12 @@ func write(ctx context.Context, f *os.File, r io.Reader) (int64, error) {
 
 // Get is plug.Storage's.
 func (s *Storage) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	if err := begin(ctx, name); err != nil {
+	if err := s.begin(ctx, name, false); err != nil {
 		return nil, err
 	}
-	f, err := s.root.Open(name)
+	f, err := s.openFile(name)
 	if err != nil {
-		return nil, known(fmt.Errorf("open: %w", err))
+		return nil, s.explain(name, fmt.Errorf("open: %w", err))
 	}
 	info, err := f.Stat()
 	switch {
@@ -154,6 +153,11 @@ func (s *Storage) Get(ctx context.Context, name string, offset, length int64) (i
 		length = info.Size() - offset
 	}
 	return &section{SectionReader: io.NewSectionReader(f, offset, length), f: f, missing: length}, nil
+}
+
+// openFile opens what may be something else than a file, and then must not wait.
+func (s *Storage) openFile(name string) (*os.File, error) {
+	return s.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
 // section is a part of a file that must be there to its end.
@@ -175,12 +179,12 @@ func (s *section) Close() error { return s.f.Close() }
 
 // Stat is plug.Storage's.
 func (s *Storage) Stat(ctx context.Context, name string) (plug.Object, error) {
-	if err := begin(ctx, name); err != nil {
+	if err := s.begin(ctx, name, false); err != nil {
 		return plug.Object{}, err
 	}
 	info, err := s.root.Lstat(name)
 	if err != nil {
-		return plug.Object{}, known(fmt.Errorf("stat: %w", err))
+		return plug.Object{}, s.explain(name, fmt.Errorf("stat: %w", err))
 	}
 	if !info.Mode().IsRegular() {
 		return plug.Object{}, fmt.Errorf("%s is not an object: %w", name, plug.ErrNotExist)
@@ -191,6 +195,11 @@ func (s *Storage) Stat(ctx context.Context, name string) (plug.Object, error) {
 // Delete is plug.Storage's. Directories that are empty then go too.
 func (s *Storage) Delete(ctx context.Context, name string) error {
 	dir := path.Dir(name)
+	if err := s.begin(ctx, name, false); errors.Is(err, plug.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
 	if _, err := s.Stat(ctx, name); errors.Is(err, plug.ErrNotExist) {
 		s.prune(dir)
 		return nil
@@ -198,50 +207,36 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return known(fmt.Errorf("remove: %w", err))
+		return s.explain(name, fmt.Errorf("remove: %w", err))
 	}
 	if err := s.syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return known(fmt.Errorf("sync the directory of %s: %w", name, err))
+		return s.explain(name, fmt.Errorf("sync the directory of %s: %w", name, err))
 	}
 	s.prune(dir)
 	return nil
 }
 
-// Free is plug.FreeSpace's.
+// Free is plug.FreeSpace's. What is not there yet will be where it is made.
 func (s *Storage) Free(context.Context) (int64, error) {
-	d, err := s.root.Open(".")
-	if err != nil {
-		return 0, fmt.Errorf("open the storage directory: %w", err)
-	}
-	defer d.Close()
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(d.Fd()), &st); err != nil {
-		return 0, fmt.Errorf("ask for free space: %w", err)
+	for dir := s.path; ; dir = path.Dir(dir) {
+		err := unix.Statfs(dir, &st)
+		if err == nil {
+			return int64(st.Bavail) * st.Bsize, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return 0, known(fmt.Errorf("ask for free space in %s: %w", dir, err))
+		}
 	}
-	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // begin is what all calls do first.
-func begin(ctx context.Context, name string) error {
+func (s *Storage) begin(ctx context.Context, name string, write bool) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	if !plug.ValidName(name) {
 		return fmt.Errorf("object name %q: %w", name, plug.ErrInvalid)
 	}
-	return nil
-}
-
-// known gives a system error the identity that callers look for.
-func known(err error) error {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: %w", plug.ErrNoSpace, err)
-	case errors.Is(err, syscall.ENOTDIR):
-		// A part of the name before a '/' is an object: nothing can be below it.
-		return fmt.Errorf("%w: %w", plug.ErrNotExist, err)
-	case errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENAMETOOLONG):
-		return fmt.Errorf("%w: %w", plug.ErrInvalid, err)
-	}
-	return err
+	return s.ready(write)
 }

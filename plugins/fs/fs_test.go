@@ -62,24 +62,29 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-func TestOpenRemovesLeftoversOnly(t *testing.T) {
+func TestFirstWriteRemovesLeftoversOnly(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	if _, err := s.Put(t.Context(), "a/b", strings.NewReader("x")); err != nil {
+	mustPut(t, s, "a/b")
+	left := filepath.Join("a", "tmp+1-1")
+	if err := os.WriteFile(filepath.Join(dir, left), []byte("left"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "a", "tmp+1-1"), []byte("left"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// A writer that lives: its file must survive the opening of another.
+	// A writer that lives: its file must survive the first write of another.
 	f, temp, err := s.create("a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	open(t, dir)
-	if got, want := files(t, dir), []string{"a/b", temp}; !slices.Equal(got, want) {
-		t.Errorf("left %v, want %v", got, want)
+	reader := open(t, dir)
+	for range reader.List(t.Context(), "") {
+	}
+	if got, want := files(t, dir), []string{"a/b", left, temp}; !slices.Equal(got, want) {
+		t.Errorf("reading left %v, want %v", got, want)
+	}
+	mustPut(t, reader, "a/c")
+	if got, want := files(t, dir), []string{"a/b", "a/c", temp}; !slices.Equal(got, want) {
+		t.Errorf("writing left %v, want %v", got, want)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"iter"
 	"path"
@@ -24,9 +23,15 @@ func (s *Storage) List(ctx context.Context, prefix string) iter.Seq2[plug.Object
 				return // no object's name begins so
 			}
 		}
+		if err := s.ready(false); errors.Is(err, fs.ErrNotExist) {
+			return
+		} else if err != nil {
+			yield(plug.Object{}, err)
+			return
+		}
 		w := &walk{s: s, ctx: ctx, prefix: prefix, yield: yield}
 		if err := w.dir(dir); err != nil && err != errStop {
-			yield(plug.Object{}, known(err))
+			yield(plug.Object{}, s.explain(dir, err))
 		}
 	}
 }
@@ -44,13 +49,11 @@ type walk struct {
 // dir yields what is in and below dir. Byte order of names is not the order of a
 // directory: "a.b" comes before "a/b", so a directory sorts with its '/'.
 func (w *walk) dir(dir string) error {
-	d, err := w.s.root.Open(dir)
-	if err != nil {
-		return unlessGone(err)
+	entries, err := w.read(dir)
+	if err != nil && dir != "." && errors.Is(err, fs.ErrPermission) {
+		return w.give(plug.Object{Name: dir + "/"})
 	}
-	entries, err := d.ReadDir(-1)
-	_ = d.Close()
-	if err != nil && err != io.EOF {
+	if err != nil {
 		return unlessGone(err)
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(sortKey(a), sortKey(b)) })
@@ -63,6 +66,15 @@ func (w *walk) dir(dir string) error {
 		}
 	}
 	return nil
+}
+
+func (w *walk) read(dir string) ([]fs.DirEntry, error) {
+	d, err := w.s.root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadDir(-1)
 }
 
 func (w *walk) entry(name string, e fs.DirEntry) error {
@@ -82,7 +94,11 @@ func (w *walk) entry(name string, e fs.DirEntry) error {
 	if err != nil {
 		return unlessGone(err)
 	}
-	if !w.yield(plug.Object{Name: name, Size: info.Size()}, nil) {
+	return w.give(plug.Object{Name: name, Size: info.Size()})
+}
+
+func (w *walk) give(o plug.Object) error {
+	if !w.yield(o, nil) {
 		return errStop
 	}
 	return nil

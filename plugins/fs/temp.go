@@ -36,6 +36,11 @@ func (s *Storage) create(dir string) (*os.File, string, error) {
 			return nil, "", err
 		}
 		if last = lockNew(f); last == nil {
+			if err := s.give(f); err != nil {
+				_ = s.root.Remove(temp) // err is the cause; a sweep gets what is left
+				_ = f.Close()
+				return nil, "", err
+			}
 			return f, temp, nil
 		}
 		_ = f.Close()
@@ -58,31 +63,6 @@ func lockNew(f *os.File) error {
 	return nil
 }
 
-// makeRoot makes dir and what is missing above it durable: each new entry is synced in its
-// parent.
-func makeRoot(dir string, sync func(dir string) error) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil // if it is no directory, who opens it says so
-	}
-	above := path.Dir(dir)
-	if err := makeRoot(above, sync); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return sync(above)
-}
-
-func syncPath(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
 // makeDirs makes dir durable: each new entry is synced in its parent.
 func (s *Storage) makeDirs(dir string) error {
 	if dir == "." {
@@ -94,7 +74,11 @@ func (s *Storage) makeDirs(dir string) error {
 	if err := s.makeDirs(path.Dir(dir)); err != nil {
 		return err
 	}
-	if err := s.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := s.root.Mkdir(dir, 0o700)
+	if err == nil {
+		err = s.giveDir(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := s.syncDir(path.Dir(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -131,42 +115,33 @@ func (s *Storage) syncDir(dir string) error {
 	return d.Sync()
 }
 
-// sweepWithin bounds a sweep: every command begins with one, and must begin soon even on
+// sweepWithin bounds a sweep: every writer begins with one, and must begin soon even on
 // slow storage with many objects. What is not reached is left to the next.
 const sweepWithin = 2 * time.Second
 
-// sweep removes temporary files whose writer is gone.
-func (s *Storage) sweep() error {
+// sweep removes temporary files whose writer is gone. What cannot be removed costs room and
+// nothing else, so it is no reason to fail.
+func (s *Storage) sweep() {
 	until := time.Now().Add(sweepWithin)
-	return fs.WalkDir(s.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case time.Now().After(until):
+	_ = fs.WalkDir(s.root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+		if time.Now().After(until) {
 			return fs.SkipAll
-		case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
-			return nil // not ours, or just gone
-		case err != nil:
-			return err
-		case !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), "tmp"+tempMark):
-			return nil
 		}
-		return s.removeLeftover(name)
+		if err == nil && e.Type().IsRegular() && strings.HasPrefix(e.Name(), "tmp"+tempMark) {
+			s.removeLeftover(name)
+		}
+		return nil
 	})
 }
 
-func (s *Storage) removeLeftover(name string) error {
-	f, err := s.root.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func (s *Storage) removeLeftover(name string) {
+	f, err := s.openFile(name)
 	if err != nil {
-		return err
+		return
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil // its writer lives
+		return // its writer lives
 	}
-	if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	_ = s.root.Remove(name)
 }

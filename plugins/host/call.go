@@ -68,7 +68,7 @@ func (p *Plugin) explain(ctx context.Context, what string, err error) error {
 
 // coded gives err the exit code it has for the command line.
 func (p *Plugin) coded(err error) error {
-	c := code.Storage
+	c, hint := code.Storage, ""
 	switch {
 	case errors.Is(err, plug.ErrNoSpace):
 		c = code.NoSpace
@@ -76,6 +76,11 @@ func (p *Plugin) coded(err error) error {
 		c = code.Privilege
 	case p.spec.Kind == Lock:
 		c = code.Lock
+	case p.spec.Kind == Storage && errors.Is(err, plug.ErrPermission):
+		hint = "the user that runs remora must be able to read the storage, and for a backup to write it: for the fs plugin, sudo chown -R USER PATH"
+	}
+	if hint != "" {
+		return code.Hint(c, hint, "%w", err)
 	}
 	return code.Default(c, err)
 }

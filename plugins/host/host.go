@@ -97,8 +97,8 @@ type Plugin struct {
 }
 
 // Start starts a plugin and configures it. Whatever keeps that from working is a
-// code.Plugin error, a configuration that the plugin refuses a code.Usage error; in both
-// cases no process is left. The caller ends the plugin with Close; ctx bounds the start
+// code.Plugin error, a configuration that the plugin refuses a code.Usage error, a storage
+// that the plugin cannot use a code.Storage error; in all cases no process is left. The caller ends the plugin with Close; ctx bounds the start
 // only.
 func Start(ctx context.Context, spec Spec, opts Options) (*Plugin, error) {
 	opts = opts.withDefaults()
@@ -160,7 +160,7 @@ func (p *Plugin) configure(ctx context.Context) error {
 	control := pb.NewPluginClient(p.conn)
 	about, err := control.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
-		return p.explain(ctx, "describe", err)
+		return &code.Error{Code: code.Plugin, Err: p.explain(ctx, "describe", err)}
 	}
 	if about.Kind != p.spec.Kind {
 		return fmt.Errorf("it is a %q plugin, not a %s plugin", about.Kind, p.spec.Kind)
@@ -175,10 +175,14 @@ func (p *Plugin) configure(ctx context.Context) error {
 		p.opts.Logger.Debug("plugin ready", "plugin", p.label, "pid", p.Pid(), "name", about.Name, "version", about.Version)
 		return nil
 	}
-	if err = p.explain(ctx, "configure", err); errors.Is(err, plug.ErrInvalid) {
+	err = p.explain(ctx, "configure", err)
+	switch {
+	case errors.Is(err, plug.ErrInvalid):
 		return &code.Error{Code: code.Usage, Err: err}
+	case p.spec.Kind == Storage && !p.proc.gone():
+		return err // the plugin works and says that its storage does not
 	}
-	return err
+	return &code.Error{Code: code.Plugin, Err: err}
 }
 
 // startError says why the plugin did not start: what it did wrong beats what that looked
@@ -194,13 +198,13 @@ func (p *Plugin) startError(ctx context.Context, err error) error {
 	case p.proc.diedByItself():
 		err = fmt.Errorf("it %s", p.proc.end())
 	}
-	hint := ""
+	hint := code.HintOf(err)
 	if p.spec.MTLS != "off" && strings.Contains(err.Error(), "authentication handshake") {
 		hint = `a plugin that cannot do mutual TLS needs mtls = "off"`
 	}
-	c := code.Plugin
-	if code.Of(err) == code.Usage {
-		c = code.Usage
+	c := code.Of(err)
+	if c == code.Unclassified {
+		c = code.Plugin
 	}
 	return code.Hint(c, hint, "start %s: %w", p.label, err)
 }

@@ -50,6 +50,8 @@ type lister struct {
 	cancel context.CancelCauseFunc
 	stream grpc.ServerStreamingClient[pb.ListResponse]
 	last   string // name
+	count  int    // objects
+	empty  int    // messages without any
 }
 
 func (l *lister) next(ctx context.Context) ([]*pb.Object, error) {
@@ -69,18 +71,38 @@ func (l *lister) next(ctx context.Context) ([]*pb.Object, error) {
 	return batch.Objects, l.check(batch.Objects)
 }
 
-// check refuses what a caller must be able to rely on.
+// endless is more objects than any storage holds, and how many messages a list may have
+// that carry none.
+const (
+	endless    = 100_000_000
+	emptyLimit = 100
+)
+
+// check refuses what a caller must be able to rely on: that it is in order, and ends.
 func (l *lister) check(objects []*pb.Object) error {
+	if len(objects) == 0 {
+		l.empty++
+	}
+	if l.count += len(objects); l.count > endless || l.empty > emptyLimit {
+		return fmt.Errorf("list of %q does not end: %d objects, and %d messages without any", l.prefix, l.count, l.empty)
+	}
 	for _, o := range objects {
 		switch {
-		case !plug.ValidName(o.Name) || !strings.HasPrefix(o.Name, l.prefix):
+		case !l.fits(o.Name):
 			return fmt.Errorf("list of %q gave %q", l.prefix, o.Name)
 		case o.Name <= l.last:
-			return fmt.Errorf("list gave %q after %q", o.Name, l.last)
+			return fmt.Errorf("list gave %q after %q: objects come in byte order of names, each once", o.Name, l.last)
 		case o.Size < 0:
 			return fmt.Errorf("list gave %q a size of %d", o.Name, o.Size)
 		}
 		l.last = o.Name
 	}
 	return nil
+}
+
+// fits says whether the name is one that was asked for, or that of a part of the storage
+// that may not be read and where such names may be.
+func (l *lister) fits(name string) bool {
+	part, unreadable := strings.CutSuffix(name, "/")
+	return plug.ValidName(part) && (strings.HasPrefix(name, l.prefix) || unreadable && strings.HasPrefix(l.prefix, name))
 }

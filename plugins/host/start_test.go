@@ -55,12 +55,12 @@ func TestWillNotStart(t *testing.T) {
 		"wrong kind":      {Spec{Name: mine, Args: []string{"plugin", Lock, "lock"}}, code.Plugin, `it is a "lock" plugin, not a storage plugin`},
 		"unknown key":     {Spec{Name: "fs", Config: json.RawMessage(`{"pth":"/x"}`)}, code.Usage, `unknown key "pth", did you mean "path"?`},
 		"wrong type":      {Spec{Name: "fs", Config: json.RawMessage(`{"path":7}`)}, code.Usage, `key "path" cannot be a number`},
-		"not a directory": {Spec{Name: "fs", Config: json.RawMessage(`{"path":"/dev/null"}`)}, code.Plugin, "not a directory"},
+		"not a directory": {Spec{Name: "fs", Config: json.RawMessage(`{"path":"/dev/null"}`)}, code.Usage, "is not a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := options(t)
 			opts.Start = time.Second
-			if c.want == code.Usage || name == "dies" || name == "wrong kind" || name == "not a directory" {
+			if c.want == code.Usage || name == "dies" || name == "wrong kind" {
 				opts.Start = 20 * time.Second // not what is tested
 			}
 			if c.spec.Kind == "" {
