@@ -41,16 +41,21 @@ func (s *storage) Get(ctx context.Context, name string, offset, length int64) (i
 
 // download is the reader that Get returns.
 type download struct {
-	s      *storage
-	ctx    context.Context // of Get: the reader ends with it
-	stop   func() bool
-	id     string
-	conn   *net.UnixConn
-	want   int64 // bytes, or negative
-	got    sum
-	end    error // what Read says from now on
-	finish sync.Once
+	s    *storage
+	ctx  context.Context // of Get: the reader ends with it
+	stop func() bool
+	id   string
+	conn *net.UnixConn
+	want int64 // bytes, or negative
+	got  sum
+	end  error // what Read says from now on
+
+	mu    sync.Mutex
+	asked bool // Finish has reached the plugin
 }
+
+// largest is what an object can have at most, in bytes: whoever sends more does not end.
+const largest = 16 << 30
 
 func (d *download) Read(b []byte) (int, error) {
 	if d.end != nil {
@@ -68,6 +73,8 @@ func (d *download) Read(b []byte) (int, error) {
 	switch {
 	case d.want >= 0 && d.got.length > d.want:
 		return 0, d.fail(fmt.Errorf("plugin sent more than the %d bytes asked for", d.want))
+	case d.got.length > largest:
+		return 0, d.fail(fmt.Errorf("plugin sent more than %d bytes", int64(largest)))
 	case err == io.EOF:
 		if d.end = d.confirm(); d.end == nil {
 			d.end = io.EOF
@@ -104,13 +111,19 @@ func (d *download) confirm() error {
 	return d.s.p.coded(fmt.Errorf("%s get: %w", d.s.p.label, err))
 }
 
+// ask asks for the end of the download, once; a question that was cancelled may not have
+// reached the plugin, and is asked again.
 func (d *download) ask(ctx context.Context, limit time.Duration) (answer *pb.FinishResponse, err error) {
-	d.finish.Do(func() {
-		err = d.s.p.call(ctx, "finish", limit, func(ctx context.Context) (err error) {
-			answer, err = d.s.c.Finish(ctx, &pb.FinishRequest{DownloadId: d.id})
-			return err
-		})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asked {
+		return nil, os.ErrClosed
+	}
+	err = d.s.p.call(ctx, "finish", limit, func(ctx context.Context) (err error) {
+		answer, err = d.s.c.Finish(ctx, &pb.FinishRequest{DownloadId: d.id})
+		return err
 	})
+	d.asked = ctx.Err() == nil
 	return answer, err
 }
 
@@ -125,6 +138,6 @@ func (d *download) Close() error {
 		return nil
 	}
 	// The plugin forgets the download; its opinion of the end does not matter any more.
-	_, _ = d.ask(context.WithoutCancel(d.ctx), tidyWait)
+	_, _ = d.ask(context.WithoutCancel(d.ctx), d.s.p.opts.Abort)
 	return nil
 }

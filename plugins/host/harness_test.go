@@ -83,6 +83,7 @@ type odd struct {
 	Flood      int    `json:"flood"`      // lines to standard error
 	Grandchild bool   `json:"grandchild"` // a child that outlives it
 	Hang       string `json:"hang"`       // the call that never returns
+	Slow       int    `json:"slow"`       // milliseconds that the hanging abort takes
 	Stray      string `json:"stray"`      // printed on standard output
 	Refuse     bool   `json:"refuse"`
 	NoSpace    int64  `json:"no_space"` // bytes after which a put fails
@@ -118,6 +119,10 @@ func (o *odd) Put(ctx context.Context, name string, r io.Reader) (plug.Object, e
 	case o.Hang == "put":
 		<-ctx.Done()
 		select {}
+	case o.Hang == "abort":
+		_, err := io.Copy(io.Discard, r)
+		time.Sleep(time.Duration(o.Slow) * time.Millisecond)
+		return plug.Object{}, err
 	case o.Hang == "commit":
 		_, _ = io.Copy(io.Discard, r)
 		select {}

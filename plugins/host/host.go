@@ -56,6 +56,7 @@ type Options struct {
 	Call   time.Duration // one call; default 60 s
 	Commit time.Duration // making an object durable; default 5 min
 	Stall  time.Duration // no byte moved; default 60 s
+	Abort  time.Duration // giving up an upload or a download; default 60 s
 	Drain  time.Duration // last words; default 10 s
 }
 
@@ -69,6 +70,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Call, 60*time.Second)
 	set(&o.Commit, 5*time.Minute)
 	set(&o.Stall, 60*time.Second)
+	set(&o.Abort, 60*time.Second)
 	set(&o.Drain, 10*time.Second)
 	if o.Self == "" {
 		o.Self = "/proc/self/exe" // the running program, even if its file was replaced

@@ -16,7 +16,7 @@ import (
 	pb "github.com/remora-backup/remora/plugins/proto/v1"
 )
 
-// tidyWait bounds the call that tidies up after something was broken off.
+// tidyWait bounds calls that must be quick: while one waits, a server may be locked.
 const tidyWait = 5 * time.Second
 
 type storage struct {
@@ -134,7 +134,7 @@ func (s *storage) abort(ctx context.Context, id string, cause error) error {
 	if cause == errStalled {
 		return s.p.hang(fmt.Sprintf("no byte taken for %v", s.p.opts.Stall))
 	}
-	own := s.p.call(context.WithoutCancel(ctx), "abort", tidyWait, func(ctx context.Context) error {
+	own := s.p.call(context.WithoutCancel(ctx), "abort", s.p.opts.Abort, func(ctx context.Context) error {
 		_, err := s.c.Abort(ctx, &pb.AbortRequest{UploadId: id})
 		return err
 	})
@@ -142,7 +142,7 @@ func (s *storage) abort(ctx context.Context, id string, cause error) error {
 	switch {
 	case errors.As(cause, &source):
 		return fmt.Errorf("read what is to be stored: %w", source.error)
-	case ctx.Err() == nil && own != nil:
+	case ctx.Err() == nil && own != nil && !errors.Is(own, plug.ErrNotExist): // it may have given up by itself
 		return own // the plugin's reason is why the socket broke
 	}
 	return s.p.explain(ctx, "put", cause)

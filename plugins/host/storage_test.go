@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
@@ -89,6 +90,29 @@ func TestHangsAreBounded(t *testing.T) {
 			}
 			<-p.Exited()
 		})
+	}
+}
+
+// TestSlowAbort: an abort may take what the configuration says, and a plugin that needs more
+// is killed; others' transfers end with it.
+func TestSlowAbort(t *testing.T) {
+	broken := errors.New("broken")
+	for limit, killed := range map[time.Duration]bool{20 * time.Second: false, 50 * time.Millisecond: true} {
+		opts := options(t)
+		opts.Abort = limit
+		p := start(t, oddSpec(t, map[string]any{"hang": "abort", "slow": 400}), opts)
+		r := io.MultiReader(strings.NewReader("x"), iotest.ErrReader(broken))
+		_, err := p.Storage().Put(t.Context(), "x", r)
+		if !errors.Is(err, broken) {
+			t.Errorf("put: got %v, want what its reader said", err)
+		}
+		_, err = p.Storage().Stat(t.Context(), "x")
+		if dead := strings.Contains(fmt.Sprint(err), "killed: no answer to abort within"); dead != killed {
+			t.Errorf("with %v for an abort of 400 ms: killed %v (%v), want %v", limit, dead, err, killed)
+		}
+	}
+	if got := (Options{}).withDefaults().Abort; got < 30*time.Second {
+		t.Errorf("an abort has %v if nothing is said", got)
 	}
 }
 

@@ -23,14 +23,14 @@ type download struct {
 	err    error
 }
 
-// run sends everything and ends with done closed.
-func (d *download) run(socket *oneTime) {
+// run sends everything and ends with done closed. It reports whether anybody came for it.
+func (d *download) run(socket *oneTime) bool {
 	defer close(d.done)
 	defer d.cancel()
 	conn, err := socket.accept(d.ctx)
 	if err != nil {
 		d.err = errors.Join(err, d.from.Close())
-		return
+		return false
 	}
 	go d.watch(conn)
 	d.err = d.send(conn)
@@ -38,6 +38,7 @@ func (d *download) run(socket *oneTime) {
 		d.err = fmt.Errorf("close what was read: %w", err)
 	}
 	_ = conn.Close() // Finish tells whether all of it arrived
+	return true
 }
 
 // watch sees a host that breaks off while the author's reader waits for bytes.

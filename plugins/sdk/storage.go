@@ -94,7 +94,7 @@ func (s *storageServer) newID() string {
 	return strconv.FormatInt(s.last, 10)
 }
 
-func (s *storageServer) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
+func (s *storageServer) Put(ctx context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
 	st, err := s.storage(r.Name)
 	if err != nil {
 		return nil, err
@@ -108,8 +108,24 @@ func (s *storageServer) Put(_ context.Context, r *pb.PutRequest) (*pb.PutRespons
 	id := s.newID()
 	s.up[id] = u
 	s.mu.Unlock()
-	go u.run(st, r.Name, socket)
+	if ctx.Err() != nil {
+		u.cancel(errAborted)
+	}
+	go func() {
+		if !u.run(st, r.Name, socket) {
+			s.forget(id)
+		}
+	}()
 	return &pb.PutResponse{UploadId: id, Socket: socket.name}, nil
+}
+
+// forget removes a transfer to whose socket nobody came: its host has not got the id, and
+// will never ask for its end.
+func (s *storageServer) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.up, id)
+	delete(s.down, id)
 }
 
 // take removes the upload from the list: it ends with the call that asked for it.
@@ -156,7 +172,7 @@ func (s *storageServer) Abort(ctx context.Context, r *pb.AbortRequest) (*pb.Abor
 	return &pb.AbortResponse{}, wire.ToStatus(u.failure())
 }
 
-func (s *storageServer) Get(_ context.Context, r *pb.GetRequest) (*pb.GetResponse, error) {
+func (s *storageServer) Get(ctx context.Context, r *pb.GetRequest) (*pb.GetResponse, error) {
 	st, err := s.storage(r.Name)
 	if err != nil {
 		return nil, err
@@ -179,7 +195,14 @@ func (s *storageServer) Get(_ context.Context, r *pb.GetRequest) (*pb.GetRespons
 	id := s.newID()
 	s.down[id] = d
 	s.mu.Unlock()
-	go d.run(socket)
+	if ctx.Err() != nil {
+		d.cancel()
+	}
+	go func() {
+		if !d.run(socket) {
+			s.forget(id)
+		}
+	}()
 	return &pb.GetResponse{DownloadId: id, Socket: socket.name}, nil
 }
 

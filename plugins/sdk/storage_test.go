@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"hash/crc32"
@@ -8,7 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/plug/plugtest"
@@ -128,5 +131,38 @@ func TestFinishTellsWhatWasSent(t *testing.T) {
 	m.Break(plugtest.Fault{Op: "get", Damage: plugtest.Short, After: 2})
 	if b, f, err := get(); err == nil {
 		t.Errorf("a short object: got %q, %v and no error", b, f)
+	}
+}
+
+// TestNobodyComes: a put or get that was cancelled before its id arrived is forgotten, and
+// with it its socket.
+func TestNobodyComes(t *testing.T) {
+	s, m, dir := server(t)
+	if _, err := m.Put(t.Context(), "x", strings.NewReader("hello")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Put(ctx, &pb.PutRequest{Name: "y"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, &pb.GetRequest{Name: "x", Length: -1}); err != nil {
+		t.Fatal(err)
+	}
+	kept := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.up) + len(s.down)
+	}
+	for end := time.Now().Add(20 * time.Second); kept() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d transfers are kept", kept())
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("sockets left: %v, %v", left, err)
+	}
+	if _, err := s.Abort(t.Context(), &pb.AbortRequest{UploadId: "1"}); !errors.Is(wire.FromStatus(err), plug.ErrNotExist) {
+		t.Errorf("abort: got %v, want ErrNotExist", err)
 	}
 }

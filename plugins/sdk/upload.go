@@ -40,13 +40,14 @@ func newUpload() *upload {
 	return u
 }
 
-// run is the upload's life; it ends with done closed.
-func (u *upload) run(s plug.Storage, name string, socket *oneTime) {
+// run is the upload's life; it ends with done closed. It reports whether anybody came with
+// its bytes.
+func (u *upload) run(s plug.Storage, name string, socket *oneTime) bool {
 	defer close(u.done)
 	defer u.cancel(nil)
 	u.conn, u.err = socket.accept(u.ctx)
 	if u.err != nil {
-		return
+		return false
 	}
 	defer u.conn.Close()
 	stop := context.AfterFunc(u.ctx, func() { _ = u.conn.Close() })
@@ -55,6 +56,7 @@ func (u *upload) run(s plug.Storage, name string, socket *oneTime) {
 	if u.err == nil && u.end != io.EOF {
 		u.err = fmt.Errorf("put of %s ended before its stream did", name)
 	}
+	return true
 }
 
 // Read is the author's end of the stream.

@@ -61,9 +61,9 @@ const maxBackoff = 30 * time.Second
 
 // Open checks the settings and starts to work. Drain ends it.
 func Open(c Config) (*Hook, error) {
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("url %q is not one of http or https: %w", c.URL, plug.ErrInvalid)
+	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		// What it is stays untold: a URL may hold a secret.
+		return nil, fmt.Errorf(`key "url" is not of the form https://host/path: %w`, plug.ErrInvalid)
 	}
 	if c.Timeout == "" {
 		c.Timeout = "5s"

@@ -158,9 +158,13 @@ func TestDrainIsBounded(t *testing.T) {
 }
 
 func TestBadConfig(t *testing.T) {
-	for _, c := range []Config{{}, {URL: "ftp://x"}, {URL: "http://"}, {URL: "http://x", Timeout: "5"}, {URL: "http://x", Queue: -1}} {
-		if _, err := Open(c); !errors.Is(err, plug.ErrInvalid) {
-			t.Errorf("%+v: got %v, want ErrInvalid", c, err)
+	for _, c := range []Config{
+		{}, {URL: "ftp://x/secret"}, {URL: "http://"}, {URL: "http:///secret"}, {URL: "http://x", Timeout: "5"}, {URL: "http://x", Queue: -1},
+		{URL: "hooks.example/secret"}, {URL: "htps://hooks.example/secret"}, {URL: "https://hooks.example/%zz/secret"}, {URL: "https://a b/secret"},
+		{URL: "https//hooks.example:secret"},
+	} {
+		if _, err := Open(c); !errors.Is(err, plug.ErrInvalid) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%+v: got %v, want ErrInvalid and no secret", c, err)
 		}
 	}
 }

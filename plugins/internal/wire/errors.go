@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -11,7 +13,8 @@ import (
 )
 
 // table pairs the errors a caller acts on with the codes that carry them. None of the
-// codes of plug's errors is one that gRPC makes up itself on a healthy connection.
+// codes of plug's errors is one that gRPC makes up itself on a healthy connection, but for
+// a message that is too large.
 func table() []pair {
 	return []pair{
 		{plug.ErrNotExist, codes.NotFound},
@@ -52,12 +55,21 @@ func FromStatus(err error) error {
 	if !ok {
 		return err
 	}
+	if tooLarge(s) {
+		return &remoteError{text: fmt.Sprintf("a message was larger than it may be, %d MiB: %s", MaxMessage>>20, s.Message())}
+	}
 	for _, p := range table() {
 		if s.Code() == p.code {
 			return &remoteError{text: s.Message(), is: p.err}
 		}
 	}
 	return &remoteError{text: s.Message()}
+}
+
+// tooLarge says whether gRPC itself refused a message for its size. Its status then is that
+// of a full storage; the words are those of its libraries in Go and in C.
+func tooLarge(s *status.Status) bool {
+	return s.Code() == codes.ResourceExhausted && strings.Contains(s.Message(), "message larger than max")
 }
 
 // remoteError is an error that happened in the plugin.

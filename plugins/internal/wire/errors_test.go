@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/remora-backup/remora/core/plug"
 )
@@ -28,5 +32,20 @@ func TestErrorsKeepTheirIdentity(t *testing.T) {
 	plain := FromStatus(ToStatus(errors.New("broken")))
 	if plain.Error() != "broken" || errors.Unwrap(plain) != nil {
 		t.Errorf("got %v, want a plain error", plain)
+	}
+}
+
+// A message that gRPC refuses for its size is no full storage, which has the same status.
+func TestTooLargeIsNotFull(t *testing.T) {
+	for _, text := range []string{
+		"grpc: received message larger than max (9000000 vs. 8388608)",
+		"grpc: trying to send message larger than max (9000000 vs. 8388608)",
+		"CLIENT: Received message larger than max (9000000 vs. 8388608)",
+		"SERVER: Sent message larger than max (9000000 vs. 8388608)",
+	} {
+		got := FromStatus(status.Error(codes.ResourceExhausted, text))
+		if errors.Is(got, plug.ErrNoSpace) || !strings.Contains(got.Error(), "8 MiB") {
+			t.Errorf("%s: got %v", text, got)
+		}
 	}
 }
