@@ -46,6 +46,8 @@
 //	an extent's place and digest      core/repo/index.go
 //	the prepare percentage computed   core/mysqld/progress.go
 //	an exit code defined              core/code/code.go
+//	a directory's maker told by       core/prepare/source.go; export.go, xtrabackup_*.go
+//	a redo log made for a server      core/redomake
 //	a sync point listed               core/syncpoint/points.go
 //	every one of them interrupted     testscripts/stop
 //	a server for a test started       core/mysqld/mysqldtest, by core/mysqld/lab

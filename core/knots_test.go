@@ -28,9 +28,8 @@ var knots = map[string]struct {
 	files int
 	why   string
 }{
-	"cmd":          {26, "root lists the commands, and the commands use what root makes"},
-	"core/backup":  {20, "all phases share one engine; to be 3 when they do not"},
-	"core/prepare": {10, "two kinds of directory on one path"},
+	"cmd":         {26, "root lists the commands, and the commands use what root makes"},
+	"core/backup": {20, "all phases share one engine; to be 3 when they do not"},
 }
 
 // TestKnots holds the table against what the type checker says of each package, tests and

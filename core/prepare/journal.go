@@ -103,6 +103,14 @@ func (j *journal) save(root *os.Root) error {
 	return j.sync()
 }
 
+// stage is how far an earlier run came; "" if there was none.
+func (j *journal) stage() stage {
+	if j == nil {
+		return ""
+	}
+	return j.Stage
+}
+
 func (j *journal) enter(root *os.Root, s stage) error {
 	j.Stage = s
 	return j.save(root)
@@ -135,6 +143,14 @@ func (j *journal) carryOut(ctx context.Context, root *os.Root) error {
 	return nil
 }
 
+// step is one change of a name in the directory.
+type step struct {
+	Name string `json:"name"`
+	To   string `json:"to,omitempty"` // "" removes the file
+	// Over: To may be there already, and is replaced.
+	Over bool `json:"over,omitempty"`
+}
+
 // do carries the step out unless an earlier run did.
 func (s step) do(root *os.Root) error {
 	_, err := root.Lstat(s.Name)
@@ -163,27 +179,4 @@ func (s step) do(root *os.Root) error {
 		}
 	}
 	return root.Rename(s.Name, s.To)
-}
-
-// Modes that a server gives to its own files.
-const (
-	dirMode  = 0o750
-	fileMode = 0o640
-)
-
-func writeFile(root *os.Root, name string, b []byte) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, fileMode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// noSpace gives an error its code if it says that the file system is full.
-func noSpace(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return code.Default(code.NoSpace, err)
-	}
-	return err
 }

@@ -9,22 +9,6 @@ import (
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
 
-// step is one change of a name in the directory.
-type step struct {
-	Name string `json:"name"`
-	To   string `json:"to,omitempty"` // "" removes the file
-	// Over: To may be there already, and is replaced.
-	Over bool `json:"over,omitempty"`
-}
-
-// found is what lies in the directory before markers are applied.
-type found struct {
-	files   map[string]bool // all plain files
-	dirs    map[string]bool
-	spaces  map[string]uint32 // id of those tablespace files whose first page tells it, the ".new" ones too
-	markers []xtrabackup.Marker
-}
-
 // planMarkers turns markers into groups of steps. Within a group the order does not matter
 // and each step may be repeated; the groups are carried out one after the other:
 //
@@ -36,8 +20,8 @@ type found struct {
 //
 // A marker that names nothing, or two things, is an error: something is wrong with the
 // directory then, and a table would be lost without a word.
-func planMarkers(f found) ([][]step, error) {
-	p := planner{found: f, now: maps.Clone(f.spaces)}
+func planMarkers(f listing) ([][]step, error) {
+	p := planner{listing: f, now: maps.Clone(f.spaces)}
 	for _, m := range f.markers {
 		if m.Kind == xtrabackup.New {
 			delete(p.now, m.Path) // not one of the tablespaces before group 5
@@ -52,7 +36,7 @@ func planMarkers(f found) ([][]step, error) {
 }
 
 type planner struct {
-	found
+	listing
 	now    map[string]uint32 // tablespaces by name, as they will be after the steps so far
 	groups [5][]step
 }

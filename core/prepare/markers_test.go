@@ -14,7 +14,7 @@ import (
 // interrupted leads to.
 func TestMarkersCanBeInterruptedAnywhere(t *testing.T) {
 	const markers = 8
-	before := found{
+	before := listing{
 		files: map[string]bool{}, spaces: map[string]uint32{"d/a.ibd": 1, "d/b.ibd": 2, "d/c.ibd": 3, "d/n.ibd": 4, "d/n.ibd.new": 4, "d/gone.ibd": 5, "d/z.ibd": 6, "d/z.ibd.new": 7},
 	}
 	for name, to := range map[string]string{"d/1.ren": "d/b.ibd", "d/2.ren": "d/a.ibd", "d/3.ren": "new/c.ibd", "d/n.ibd.new": "", "d/5.del": "", "d/6.del": "", "d/z.ibd.new": "", "d/bad.ibd.crpt": ""} {
@@ -66,7 +66,7 @@ func TestMarkersCanBeInterruptedAnywhere(t *testing.T) {
 
 // Write errors between two saves are told only to a descriptor that was open before them.
 func TestAJournalSyncsThroughOneDescriptor(t *testing.T) {
-	root := found{}.make(t)
+	root := listing{}.make(t)
 	made := &journal{Format: journalFormat, Stage: applying}
 	if err := made.save(root); err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func doSteps(t *testing.T, root *os.Root, j *journal, n int, saved bool) {
 }
 
 // make writes the files, each holding its name.
-func (f found) make(t *testing.T) *os.Root {
+func (f listing) make(t *testing.T) *os.Root {
 	t.Helper()
 	dir := t.TempDir()
 	for name := range f.files {

@@ -1,15 +1,18 @@
 package prepare
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path"
+	"slices"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/redomake"
+	"github.com/remora-backup/remora/core/version"
 )
 
 // redoLog is the redo of a backup, from the block of the checkpoint to end.
@@ -43,7 +46,7 @@ func (l *redoLog) close() {
 const chunk = 1 << 20
 
 // blocks hands over all blocks up to that of end, which is cut there. Each has been found
-// sound, and has a checksum, also if the source's server made none.
+// sound.
 func (l *redoLog) blocks(ctx context.Context, take func(b redo.Block, raw []byte) error) error {
 	buf := make([]byte, chunk)
 	last := l.end.BlockStart()
@@ -61,7 +64,6 @@ func (l *redoLog) blocks(ctx context.Context, take func(b redo.Block, raw []byte
 			if err != nil {
 				return err
 			}
-			redo.Seal(raw)
 			if err := take(b, raw); err != nil {
 				return err
 			}
@@ -159,10 +161,10 @@ func (l *redoLog) check(ctx context.Context) error {
 }
 
 // make writes the log to where a server looks for it. It can be repeated.
-func (l *redoLog) make(ctx context.Context, root *os.Root, creator string) error {
-	layout, err := redo.Layout(l.checkpoint, l.end, l.page, 0)
+func (l *redoLog) make(ctx context.Context, root *os.Root, v version.Version) error {
+	log, err := redomake.Plan(redomake.Spec{Checkpoint: l.checkpoint, End: l.end, PageSize: l.page, Server: v, Number: 1, Encryption: l.info})
 	if err != nil {
-		return code.Default(code.Integrity, err)
+		return err
 	}
 	if err := root.RemoveAll(redo.Dir); err != nil {
 		return fmt.Errorf("make the redo log: %w", err)
@@ -170,91 +172,37 @@ func (l *redoLog) make(ctx context.Context, root *os.Root, creator string) error
 	if err := root.Mkdir(redo.Dir, dirMode); err != nil {
 		return fmt.Errorf("make the redo log: %w", noSpace(err))
 	}
-	out := &logWriter{root: root, layout: layout, headers: redo.Headers(layout, l.checkpoint, 1, creator)}
-	for i := range out.headers {
-		out.headers[i].Encryption = l.info
+	if _, err := log.Create(root, redo.Dir, nil); err != nil {
+		return noSpace(err)
 	}
-	defer out.close()
-	if err := out.next(); err != nil {
-		return fmt.Errorf("make the redo log: %w", noSpace(err))
+	to, err := log.Open(root, redo.Dir)
+	if err != nil {
+		return err
 	}
-	if err := l.blocks(ctx, out.put); err != nil {
-		return fmt.Errorf("make the redo log: %w", noSpace(err))
+	out := bufio.NewWriterSize(io.NewOffsetWriter(to, 0), chunk) // a multiple of the block size
+	err = l.blocks(ctx, func(_ redo.Block, raw []byte) error {
+		_, err := out.Write(raw)
+		return err
+	})
+	if err == nil {
+		err = out.Flush()
 	}
-	if err := out.finish(); err != nil {
+	if err := errors.Join(err, to.Close()); err != nil {
 		return fmt.Errorf("make the redo log: %w", noSpace(err))
 	}
 	return nil
 }
 
-// logWriter writes blocks one after the other into the files of a layout.
-type logWriter struct {
-	root    *os.Root
-	layout  []redo.File
-	headers []redo.FileHeader
-	at      int // index of the file after the open one
-	file    *os.File
-	buf     []byte
-}
-
-func (w *logWriter) put(b redo.Block, raw []byte) error {
-	if b.LSN >= w.layout[w.at-1].End() {
-		if err := w.next(); err != nil {
-			return err
+// checkDDL refuses what a stock server does not do in recovery: it reads of files that
+// were created, renamed or deleted and leaves the directory as it is. check came before.
+func (l *redoLog) checkDDL() error {
+	for _, e := range l.events {
+		if slices.Contains([]redo.Type{redo.FileCreate, redo.FileRename, redo.FileDelete}, e.Type) {
+			return code.Hint(code.Version, "prepare it with XtraBackup",
+				"read %s: DDL ran while it was copied with --lock-ddl=OFF (%v of %s at LSN %d), which a stock server does not carry out", l.name, e.Type, e.Path, e.Start)
 		}
 	}
-	w.buf = append(w.buf, raw...)
-	if len(w.buf) < chunk {
-		return nil
-	}
-	return w.flush()
-}
-
-func (w *logWriter) flush() error {
-	_, err := w.file.Write(w.buf)
-	w.buf = w.buf[:0]
-	return err
-}
-
-// next ends a file and begins the following one.
-func (w *logWriter) next() error {
-	if err := w.done(); err != nil {
-		return err
-	}
-	f := w.layout[w.at]
-	var err error
-	if w.file, err = w.root.OpenFile(path.Join(redo.Dir, redo.Name(f.ID)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode); err != nil {
-		return err
-	}
-	w.buf = w.headers[w.at].Append(w.buf[:0])
-	w.at++
-	return w.file.Truncate(f.Size)
-}
-
-func (w *logWriter) done() error {
-	if w.file == nil {
-		return nil
-	}
-	err := w.flush()
-	return errors.Join(err, w.file.Close())
-}
-
-// finish writes what is left; files after the last block hold nothing but their header.
-func (w *logWriter) finish() error {
-	for w.at < len(w.layout) {
-		if err := w.next(); err != nil {
-			return err
-		}
-	}
-	err := w.done()
-	w.file = nil
-	return err
-}
-
-func (w *logWriter) close() {
-	if w.file != nil {
-		_ = w.file.Close() // the error that led here tells more
-	}
+	return nil
 }
 
 // headerOf reads the header of a redo file.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/version"
 )
 
 // openLog returns a log of a real server and the places where a mini-transaction ends in it.
@@ -82,7 +83,7 @@ func TestLogIsCutAtTheEnd(t *testing.T) {
 		}
 		defer root.Close()
 		for range 2 { // it may be repeated
-			if err := l.make(t.Context(), root, "MySQL 9.7.4"); err != nil {
+			if err := l.make(t.Context(), root, version.Version{Major: 9, Minor: 7, Patch: 4}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -173,7 +174,7 @@ func TestEncryptedLogStaysEncrypted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := l.make(t.Context(), root, "MySQL 9.7.4"); err != nil {
+	if err := l.make(t.Context(), root, version.Version{Major: 9, Minor: 7, Patch: 4}); err != nil {
 		t.Fatal(err)
 	}
 	made, err := root.ReadFile(redo.Dir + "/" + redo.Name(0))

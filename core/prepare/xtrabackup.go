@@ -1,12 +1,15 @@
 package prepare
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
@@ -14,170 +17,83 @@ import (
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
 
-// openIncremental opens the incremental backup, if there is one.
-func (w *work) openIncremental() (err error) {
-	if w.cfg.Incremental == "" {
-		return nil
-	}
-	if w.incPath, err = filepath.Abs(w.cfg.Incremental); err != nil {
-		return fmt.Errorf("find the incremental backup: %w", err)
-	}
-	if w.inc, err = os.OpenRoot(w.incPath); err != nil {
-		return code.New(code.Usage, "open the incremental backup: %w", err)
-	}
-	return nil
-}
-
-// described is the directory with the files that describe the state to recover.
-func (w *work) described() *os.Root {
-	if w.inc != nil {
-		return w.inc
-	}
-	return w.root
-}
-
-// readXtraBackup reads what XtraBackup wrote beside the data.
-func (w *work) readXtraBackup(list found) error {
-	points, err := w.readTypes()
-	if err != nil || w.already {
-		return err
-	}
-	base := list
-	if w.inc != nil {
-		if list, err = listDir(w.inc); err != nil {
-			return err
-		}
-	}
-	for _, f := range []found{base, list} {
-		for name := range f.files {
-			if tool := xtrabackup.Packed(name); tool != "" {
-				return code.Hint(code.Target, tool, "read %s: %s is packed; unpack the backup first", w.path, name)
-			}
-		}
-	}
-	info, err := readWith(w.described(), xtrabackup.InfoName, xtrabackup.ParseInfo)
+// describeXtraBackup reads what XtraBackup wrote beside the data of dir into from, which is
+// dir or the incremental backup; list is what lies there. Where the redo log ends is not said.
+func describeXtraBackup(dir, from *directory, list listing) (*description, error) {
+	info, err := readWith(from.root, xtrabackup.InfoName, xtrabackup.ParseInfo)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.lockDDL = info.LockDDL
-	settings, err := readWith(w.described(), xtrabackup.SettingsName, xtrabackup.ParseSettings)
+	settings, err := readWith(from.root, xtrabackup.SettingsName, xtrabackup.ParseSettings)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s := &w.source
-	s.kind = kindXtraBackup
-	if s.server, err = version.Parse(info.ServerVersion, info.ServerFlavor); err != nil {
-		return code.New(code.Integrity, "read %s: %w", xtrabackup.InfoName, err)
+	d := &description{
+		kind: kindXtraBackup, files: list.files, dataFilePath: flat(settings.DataFilePath), unmarkedDDL: info.LockDDL == "OFF",
+		log: redoLog{name: xtrabackup.LogName, page: settings.PageSize},
+	}
+	if !settings.LogChecksums {
+		d.log.sums = redo.AllowNone
+	}
+	if d.server, err = version.Parse(info.ServerVersion, info.ServerFlavor); err != nil {
+		return nil, code.New(code.Integrity, "read %s: %w", xtrabackup.InfoName, err)
 	}
 	if list.files[xtrabackup.BinlogInfoName] {
-		if s.binlog, err = readWith(w.described(), xtrabackup.BinlogInfoName, xtrabackup.ParseBinlogInfo); err != nil {
-			return err
+		if d.binlog, err = readWith(from.root, xtrabackup.BinlogInfoName, xtrabackup.ParseBinlogInfo); err != nil {
+			return nil, err
 		}
 	}
-	if err := w.planXtraBackup(base, list, info); err != nil {
-		return err
+	if len(list.markers) > 0 && info.LockDDL != "REDUCED" {
+		return nil, code.New(code.Integrity, "read %s: there is a marker file %s, but the backup was taken with --lock-ddl=%s", dir.path, list.markers[0].Path, info.LockDDL)
 	}
-	s.dataFilePath = flat(settings.DataFilePath)
-	if s.lowerCase, err = w.readLowerCase(); err != nil {
-		return err
-	}
-	s.log = redoLog{name: xtrabackup.LogName, end: redo.LSN(points.Last), page: settings.PageSize}
-	if !settings.LogChecksums {
-		s.log.sums = redo.AllowNone
-	}
-	if w.resuming() {
-		return nil
-	}
-	return w.openXtraBackupLog()
+	d.lowerCase, err = readLowerCase(dir.root)
+	return d, err
 }
 
-// resuming reports whether an earlier run has recovered the directory.
-func (w *work) resuming() bool { return w.journal != nil && w.journal.Stage == recovered }
-
-// readTypes reads which LSNs to recover, and accepts a full backup that was not prepared,
-// or an incremental one with its base.
-func (w *work) readTypes() (xtrabackup.Checkpoints, error) {
-	points, err := readWith(w.root, xtrabackup.CheckpointsName, xtrabackup.ParseCheckpoints)
-	if err != nil || w.inc == nil {
-		if err == nil && !w.resuming() {
-			err = w.checkType(points)
+// checkPacked refuses files that have to be unpacked first.
+func checkPacked(dir *directory, list listing) error {
+	for name := range list.files {
+		if tool := xtrabackup.Packed(name); tool != "" {
+			return code.Hint(code.Target, tool, "read %s: %s is packed; unpack the backup first", dir.path, name)
 		}
-		return points, err
-	}
-	inc, err := readWith(w.inc, xtrabackup.CheckpointsName, xtrabackup.ParseCheckpoints)
-	switch {
-	case err != nil || w.resuming():
-		return inc, err
-	case inc.Type != xtrabackup.Incremental:
-		return inc, code.New(code.Target, "read %s: it is %s, no incremental backup", w.incPath, inc.Type)
-	case points.Type != xtrabackup.LogApplied:
-		return inc, code.Hint(code.Target, "xtrabackup --prepare --apply-log-only --target-dir=DIR",
-			"read %s: it is %s; the base of an incremental backup must be prepared with --apply-log-only first, which only XtraBackup can: a server would roll back what the increment goes on with", w.path, points.Type)
-	case points.To != inc.From:
-		return inc, code.New(code.Integrity, "read %s: the incremental backup goes on from LSN %d, its base ends at %d: they do not belong together", w.incPath, inc.From, points.To)
-	case inc.To > inc.Last:
-		return inc, code.New(code.Integrity, "read %s: to_lsn %d is after last_lsn %d", xtrabackup.CheckpointsName, inc.To, inc.Last)
-	}
-	return inc, nil
-}
-
-// checkType accepts a full backup that was not prepared.
-func (w *work) checkType(points xtrabackup.Checkpoints) error {
-	switch points.Type {
-	case xtrabackup.FullPrepared:
-		w.already = true
-		return nil
-	case xtrabackup.LogApplied:
-		return code.Hint(code.Target, "finish it with XtraBackup: xtrabackup --prepare --target-dir=DIR",
-			"read %s: it is log-applied, prepared in part by XtraBackup for incremental backups to follow", w.path)
-	case xtrabackup.Incremental:
-		return code.Hint(code.Target, "remora prepare BASE --incremental DIR",
-			"read %s: it is an incremental backup, which no server can recover without its base", w.path)
-	}
-	if points.To > points.Last {
-		return code.New(code.Integrity, "read %s: to_lsn %d is after last_lsn %d", xtrabackup.CheckpointsName, points.To, points.Last)
 	}
 	return nil
 }
 
-// planXtraBackup plans the markers, unless an earlier run did.
-func (w *work) planXtraBackup(base, list found, info xtrabackup.Info) error {
-	if len(list.markers) > 0 && info.LockDDL != "REDUCED" {
-		return code.New(code.Integrity, "read %s: there is a marker file %s, but the backup was taken with --lock-ddl=%s", w.path, list.markers[0].Path, info.LockDDL)
+// readLowerCase finds lower_case_table_names, which XtraBackup writes nowhere, in the data
+// dictionary: its table of properties has it as text. A server that is started with
+// another value refuses the data. Source: dd_properties, Dictionary_properties::LCTN.
+func readLowerCase(root *os.Root) (int, error) {
+	file, err := root.Open(dictionary + string(xtrabackup.New))
+	if err != nil {
+		file, err = root.Open(dictionary)
 	}
-	if w.inc != nil {
-		if err := list.readRenames(w.inc); err != nil {
-			return err
+	if err != nil {
+		return 0, code.New(code.Integrity, "read the data dictionary: %w", err)
+	}
+	defer file.Close()
+	r := bufio.NewReaderSize(file, chunk)
+	key := []byte("LCTN=")
+	for {
+		b, err := r.Peek(chunk)
+		if i := bytes.Index(b, key); i >= 0 && i+len(key)+1 < len(b) && b[i+len(key)+1] == ';' {
+			if n := int(b[i+len(key)] - '0'); n >= 0 && n <= 2 {
+				return n, nil
+			}
 		}
-		return w.planIncremental(base, list)
-	}
-	if w.journal != nil {
-		w.source.markers = -1
-		return nil
-	}
-	for name := range list.files {
-		if xtrabackup.IsIncremental(name) {
-			return code.New(code.Integrity, "read %s: %s belongs to an incremental backup, this is a full one", w.path, name)
+		if err != nil {
+			break // its end; an error of the disk the server will meet as well
 		}
+		_, _ = r.Discard(chunk - 16) // a match may lie across
 	}
-	if list.dirs[redo.Dir] {
-		return code.New(code.Integrity, "read %s: %s is there already, as if a server had run here", w.path, redo.Dir)
-	}
-	if err := list.readMarkers(w.root); err != nil {
-		return err
-	}
-	var err error
-	w.groups, err = planMarkers(list)
-	w.source.markers = len(list.markers)
-	return err
+	return 0, nil // an encrypted dictionary; 0 is what Linux has
 }
 
-// openXtraBackupLog opens xtrabackup_logfile and reads where it begins.
-func (w *work) openXtraBackupLog() error {
-	l := &w.source.log
-	file, err := w.described().Open(l.name)
+// openLogfile opens xtrabackup_logfile of dir and reads where it begins.
+func openLogfile(l *redoLog, dir *directory) error {
+	file, err := dir.root.Open(l.name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return code.New(code.Integrity, "open the redo log: %s has no %s", w.path, l.name)
+		return code.New(code.Integrity, "open the redo log: %s has no %s", dir.path, l.name)
 	}
 	if err != nil {
 		return fmt.Errorf("open the redo log: %w", err)
@@ -200,6 +116,38 @@ func (w *work) openXtraBackupLog() error {
 	blocks := (size.Size() - redo.HeaderSize) / redo.BlockSize
 	l.parts[0].start, l.parts[0].stop = start, start+redo.LSN(blocks*redo.BlockSize)
 	return nil
+}
+
+// markPrepared leaves the description of from in root as XtraBackup does: it reads there that
+// nothing is left to do. The redo log stays where the server has it.
+func markPrepared(root, from *os.Root) error {
+	b, err := from.ReadFile(xtrabackup.CheckpointsName)
+	if err != nil {
+		return err
+	}
+	const temp = xtrabackup.CheckpointsName + ".tmp"
+	if err := writeFile(root, temp, xtrabackup.MarkPrepared(b)); err != nil {
+		return err
+	}
+	return root.Rename(temp, xtrabackup.CheckpointsName)
+}
+
+// blankCreator marks the log file as used.
+func blankCreator(root *os.Root) error {
+	f, err := root.OpenFile(xtrabackup.LogName, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h, err := headerOf(f)
+	if err != nil {
+		return err
+	}
+	h.Creator = xtrabackup.BlankCreator
+	if _, err := f.WriteAt(h.Header.Append(nil)[:redo.BlockSize], 0); err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // readWith reads one of the files that describe a backup.

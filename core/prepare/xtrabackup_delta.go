@@ -15,20 +15,20 @@ import (
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
 
-// applyDelta makes a tablespace of the base, or none, what it was at the incremental backup,
+// apply makes a tablespace of the base, or none, what it was at the incremental backup,
 // but for what the redo log does then.
-func (w *work) applyDelta(c change) error {
+func (c change) apply(root, inc *os.Root) error {
 	if dir := path.Dir(c.name); dir != "." {
-		if err := w.root.MkdirAll(dir, dirMode); err != nil {
+		if err := root.MkdirAll(dir, dirMode); err != nil {
 			return err
 		}
 	}
-	from, err := w.inc.Open(c.delta)
+	from, err := inc.Open(c.delta)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	to, err := w.root.OpenFile(c.name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
+	to, err := root.OpenFile(c.name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
 	if err != nil {
 		return err
 	}

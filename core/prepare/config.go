@@ -1,0 +1,29 @@
+package prepare
+
+// Config says what is prepared, and with which server.
+type Config struct {
+	ID  string // of the operation, for its events
+	Dir string // the directory
+	// Incremental is an incremental backup of XtraBackup's to be applied to Dir, which is
+	// its base, prepared with --apply-log-only; "" is none. It is read only.
+	Incremental string
+	Mysqld      string   // program that recovers; "" finds one, see mysqld.Find
+	MysqldArgs  []string // for it, before ours
+	BufferPool  int64    // bytes; 0 chooses by the free memory
+	// KeyringFile is the data file of the source's keyring, for an encrypted redo log. The
+	// server that recovers must find the same keys by itself, see MysqldArgs.
+	KeyringFile string
+}
+
+// Result is what the end event carries.
+type Result struct {
+	Target         string `json:"target"`
+	Kind           string `json:"kind"`             // "export" or "xtrabackup"
+	Backup         string `json:"backup,omitempty"` // id of an export
+	Markers        int    `json:"markers"`          // applied
+	BinlogFile     string `json:"binlog_file,omitempty"`
+	BinlogPosition uint64 `json:"binlog_position,omitempty"`
+	GTIDExecuted   string `json:"gtid_executed,omitempty"`
+	LSN            uint64 `json:"lsn"`
+	Already        bool   `json:"already_prepared,omitempty"` // nothing was done
+}

@@ -1,0 +1,91 @@
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
+)
+
+// finishPhase removes what belongs to the server that recovered and tells other tools. Each step
+// may be repeated.
+type finishPhase struct{ *site }
+
+func (f finishPhase) do(ctx context.Context, t *run.Task) error {
+	if err := removeServerFiles(f.root); err != nil {
+		return fmt.Errorf("remove what the recovery left: %w", err)
+	}
+	if err := at(ctx, syncpoint.PrepareDropped); err != nil {
+		return err
+	}
+	if err := f.source.tell(f.root); err != nil {
+		return fmt.Errorf("mark the backup as prepared: %w", noSpace(err))
+	}
+	if err := giveToOwner(f.root); err != nil {
+		return fmt.Errorf("give the files to their owner: %w", err)
+	}
+	if err := at(ctx, syncpoint.PrepareOwned); err != nil {
+		return err
+	}
+	f.journal.Groups, f.journal.Done = nil, 0
+	if err := f.journal.enter(f.root, prepared); err != nil {
+		return err
+	}
+	t.Commit()
+	_ = syncpoint.At(ctx, syncpoint.PrepareDone) // nothing here can undo it
+	return nil
+}
+
+// removeServerFiles removes the identity of the server that recovered, its doublewrite
+// files, and what was made for it.
+func removeServerFiles(root *os.Root) error {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		ext := path.Ext(name)
+		if name == "auto.cnf" || name == homeName || name == LogName || ext == ".dblwr" || ext == ".bdblwr" {
+			if err := root.RemoveAll(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// giveToOwner gives what we and the server made to the owner of the directory. Only root
+// can give files away.
+func giveToOwner(root *os.Root) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	top, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	own, ok := top.Sys().(*syscall.Stat_t)
+	if !ok {
+		return errors.New("the directory has none")
+	}
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid == own.Uid && st.Gid == own.Gid {
+			return nil
+		}
+		return root.Lchown(name, int(own.Uid), int(own.Gid))
+	})
+}
