@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/remora-backup/remora/core/mysqld/lab"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/examples/workload"
 )
 
@@ -62,12 +63,14 @@ func (s *server) export(ts *testscript.TestScript, name string) {
 }
 
 func source(ts *testscript.TestScript, _ bool, args []string) {
+	needs.Server(storyOf(ts).t)
 	s, err := theWorld.source()
 	ts.Check(err)
 	s.export(ts, "source")
 }
 
 func startServer(ts *testscript.TestScript, _ bool, args []string) {
+	needs.Server(storyOf(ts).t)
 	if len(args) == 0 {
 		ts.Fatalf("usage: mysqld NAME [-data DIR] [-load] [ARGUMENT...]")
 	}

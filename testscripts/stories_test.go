@@ -13,7 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	_ "github.com/remora-backup/remora/cmd" // so that a changed program is tested again
-	"github.com/remora-backup/remora/core/mysqld/lab"
+	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 )
 
 // world is what all stories share.
@@ -61,10 +61,6 @@ func tell(m *testing.M) (status int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if theWorld.mysqld, err = lab.MySQL(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	return m.Run()
 }
 
@@ -84,6 +80,9 @@ func goBuild(pkg, to string) error {
 }
 
 func TestStories(t *testing.T) {
+	if !testing.Short() {
+		theWorld.mysqld = mysqldtest.Binary(t)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 ".",
 		Setup:               setup,
@@ -117,6 +116,7 @@ func commands() map[string]command {
 
 // story is what one story has; its commands find it with storyOf.
 type story struct {
+	t         testscript.T
 	servers   map[string]*server
 	processes map[string]*process
 }
@@ -128,7 +128,7 @@ func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*s
 func setup(env *testscript.Env) error {
 	theWorld.turns <- struct{}{}
 	env.Defer(func() { <-theWorld.turns })
-	env.Values[storyKey{}] = &story{servers: map[string]*server{}, processes: map[string]*process{}}
+	env.Values[storyKey{}] = &story{t: env.T(), servers: map[string]*server{}, processes: map[string]*process{}}
 	// Paths of sockets are short, and those of stories need not be.
 	short, err := os.MkdirTemp("/tmp", "story-")
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
@@ -209,6 +210,7 @@ func (l *lab) busy(o workload.Options, writers int) (stop func()) {
 }
 
 func TestBackupUnderLoadIsExact(t *testing.T) {
+	needs.Server(t)
 	l := newLab(t)
 	stop := l.busy(workload.Options{Tables: 2, Rows: 40000, Seed: 7}, 4)
 	defer stop()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -21,6 +22,7 @@ import (
 // TestFaults breaks one thing after the other, on one server, and looks at the exit code and
 // at what the message says. No failed backup may leave anything behind.
 func TestFaults(t *testing.T) {
+	needs.Server(t)
 	l := newLab(t)
 	l.numbers()
 	l.source.Exec(flat([]string{"CREATE DATABASE s"}, table("s.t", 3000, ""), table("s.u", 30, ""), table("s.v", 30, ""))...)

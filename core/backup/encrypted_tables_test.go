@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -27,6 +28,7 @@ func encryptions(out string) []scenario {
 
 // TestEncryption changes what is encrypted, and the master key, while a backup is held.
 func TestEncryption(t *testing.T) {
+	needs.Server(t)
 	for _, at := range []struct {
 		point syncpoint.Point
 		nth   int

@@ -12,6 +12,7 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -24,6 +25,7 @@ const secret = "the quick brown secret"
 
 // An encrypted redo log is read with the server's keyring, and stays encrypted in the backup.
 func TestEncryptedRedo(t *testing.T) {
+	needs.Server(t)
 	bin, keys := mysqldtest.Keyring(t)
 	l := newLab(t, mysqldtest.Bin(bin), mysqldtest.Args("--innodb-redo-log-encrypt=ON", "--innodb-undo-log-encrypt=ON"))
 	l.source.Exec("CREATE DATABASE e", "CREATE TABLE e.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(100)) ENCRYPTION='Y'")
@@ -100,6 +102,7 @@ func (l *lab) sameWith(bin string, res backup.Result) {
 
 // Encryption that is switched on, and a master key that is rotated, while redo is followed.
 func TestRedoEncryptionSwitchedOn(t *testing.T) {
+	needs.Server(t)
 	bin, keys := mysqldtest.Keyring(t)
 	l := newLab(t, mysqldtest.Bin(bin))
 	stop := l.busy(workload.Options{Tables: 1, Rows: 3000, Seed: 8}, 2)
@@ -116,6 +119,7 @@ func TestRedoEncryptionSwitchedOn(t *testing.T) {
 }
 
 func TestEncryptedRedoIsRefusedWithoutItsKey(t *testing.T) {
+	needs.Server(t)
 	bin, keys := mysqldtest.Keyring(t)
 	l := newLab(t, mysqldtest.Bin(bin), mysqldtest.Args("--innodb-redo-log-encrypt=ON"))
 	b, err := os.ReadFile(keys)

@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // TestImport discards and imports tables while a backup is held: one with a file of another
 // space id, one that was discarded before the backup began. A third stays discarded.
 func TestImport(t *testing.T) {
+	needs.Server(t)
 	for _, at := range []syncpoint.Point{syncpoint.CopyDiscovered, syncpoint.CopyDone, syncpoint.LockBefore} {
 		t.Run(string(at), func(t *testing.T) {
 			l := newLab(t)

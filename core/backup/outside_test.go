@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -15,6 +16,7 @@ import (
 // DIRECTORY, partitions, general tablespaces, undo tablespaces, the system tablespace, some of
 // which come and go meanwhile. All are found within the data directory of the restored server.
 func TestOutsideTheDataDirectory(t *testing.T) {
+	needs.Server(t)
 	out := t.TempDir()
 	for _, dir := range []string{"a", "b", "undo", "home", "deep/er"} {
 		if err := os.MkdirAll(filepath.Join(out, dir), 0o750); err != nil {

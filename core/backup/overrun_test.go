@@ -10,6 +10,7 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/examples/workload"
@@ -19,6 +20,7 @@ import (
 // consumer the server would wait for us for ever; rather than that we give it up. Either way
 // the backup ends, and says why.
 func TestOverrun(t *testing.T) {
+	needs.Server(t)
 	for _, consumer := range []bool{false, true} {
 		name := "nobody registered"
 		if consumer {
@@ -91,6 +93,7 @@ func (l *lab) roll(t *testing.T) {
 // TestSmallestRedo takes a backup while the server writes its redo files full many times
 // over, as fast as it can: as its registered consumer the backup keeps up.
 func TestSmallestRedo(t *testing.T) {
+	needs.Server(t)
 	const wraps = 5
 	l := newLab(t, mysqldtest.Args("--innodb-redo-log-capacity=8M", "--innodb-flush-log-at-trx-commit=0"))
 	stop := l.busy(workload.Options{Tables: 2, Rows: 5000, Seed: 11}, 8)

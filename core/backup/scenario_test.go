@@ -8,6 +8,7 @@ import (
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -184,6 +185,7 @@ func with(s string, statements []string) []string {
 //	+ import                  TestImport: a backup that began again hides the others
 //	+ lock, faults            TestFaults; overrun: TestOverrun; kill and ENOSPC: testscripts
 func TestScenarios(t *testing.T) {
+	needs.Server(t)
 	for _, at := range []struct {
 		point syncpoint.Point
 		nth   int

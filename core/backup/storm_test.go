@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/examples/workload"
@@ -25,6 +26,7 @@ var (
 // move tables and others write, and compares each restore with the source. The backup is
 // delayed here and there, as by a slow disk, so that the DDL falls everywhere into it.
 func TestStorm(t *testing.T) {
+	needs.Server(t)
 	seed := *stormSeed
 	if seed == 0 {
 		seed = rand.Int64N(1_000_000)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -19,6 +20,7 @@ var doublings = flag.Int("window.doublings", 2, "how often the table with the la
 // and lets a large index be under way when the lock is asked for. The time under the lock is
 // logged; that the index is not copied under it is checked.
 func TestManyTables(t *testing.T) {
+	needs.Server(t)
 	l := newLab(t, mysqldtest.Args("--innodb-buffer-pool-size=256M", "--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0", "--innodb-redo-log-capacity=512M"))
 	l.numbers()
 	l.source.Exec("CREATE DATABASE many")
@@ -79,6 +81,7 @@ func TestManyTables(t *testing.T) {
 // TestCopiedUnderTheLock leaves a little for the time under the lock: it is read then, and
 // stored later.
 func TestCopiedUnderTheLock(t *testing.T) {
+	needs.Server(t)
 	l := newLab(t)
 	l.numbers()
 	l.source.Exec(append([]string{"CREATE DATABASE s"}, table("s.t0", 2000, "")...)...)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-backup/remora/core/binlog"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 const other = "ffffffff-8000-7f7f-8080-000000000001" // bytes of either number of bits
@@ -38,6 +39,7 @@ var steps = [][]string{
 
 // TestServer compares, after each step, what the log says with gtid_executed.
 func TestServer(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	type point struct {
 		file  string

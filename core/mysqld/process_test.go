@@ -16,6 +16,7 @@ import (
 
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 func TestFind(t *testing.T) {
@@ -33,6 +34,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
+	needs.Server(t)
 	v, err := mysqld.Version(t.Context(), mysqldtest.Binary(t))
 	if err != nil || !v.AtLeast(8, 0, 30) {
 		t.Errorf("version of the private MySQL: got %v, %v", v, err)

@@ -17,10 +17,12 @@ import (
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 // TestRecover recovers a server that was killed, and damaged copies of it.
 func TestRecover(t *testing.T) {
+	needs.Server(t)
 	crashed := crash(t)
 	end := redoEnd(t, crashed)
 	options := func(dir string) mysqld.RecoverOptions {

@@ -1,4 +1,5 @@
-// Package needs says what a test does when the machine lacks something.
+// Package needs says what a test does when the machine lacks something, or when it is not to
+// take long.
 package needs
 
 import (
@@ -14,4 +15,15 @@ func Missing(t testing.TB, format string, args ...any) {
 		t.Fatalf("missing, and CI must have it: "+format, args...)
 	}
 	t.Skipf(format, args...)
+}
+
+// Server is the first line of a test that starts a MySQL server: go test -short leaves such
+// tests out, and nothing else.
+func Server(t interface{ Skip(args ...any) }) {
+	if t, ok := t.(testing.TB); ok {
+		t.Helper()
+	}
+	if testing.Short() {
+		t.Skip("it starts a MySQL server: left out with -short")
+	}
 }

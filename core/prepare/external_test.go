@@ -14,6 +14,7 @@ import (
 	"github.com/remora-backup/remora/core/keyring"
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
@@ -21,6 +22,7 @@ import (
 // A table outside the data directory lies in its schema's directory in a backup, and is
 // found there; the file of the source, if this is its machine, is not touched.
 func TestPrepareExternalTablespace(t *testing.T) {
+	needs.Server(t)
 	outside := t.TempDir()
 	s := mysqldtest.Start(t, mysqldtest.Args("--innodb-directories="+outside))
 	s.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, v TEXT)",
@@ -141,6 +143,7 @@ func redoOf(t *testing.T, dir, keys string) (blocks []byte, checkpoint, end redo
 
 // A redo log that is encrypted stays so, its end, which is cut, included.
 func TestPrepareEncryptedRedo(t *testing.T) {
+	needs.Server(t)
 	bin, keys := mysqldtest.Keyring(t)
 	s := mysqldtest.Start(t, mysqldtest.Bin(bin), mysqldtest.Args("--innodb-redo-log-encrypt=ON"))
 	s.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, v TEXT) ENCRYPTION='Y'", "INSERT INTO d.t (v) VALUES (REPEAT('a', 5000)), (REPEAT('b', 5000))")

@@ -15,6 +15,7 @@ import (
 	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/xtrabackup"
@@ -179,6 +180,7 @@ func (c chain) reduce(t *testing.T) {
 }
 
 func TestPrepareIncremental(t *testing.T) {
+	needs.Server(t)
 	c := newChain(t)
 	for name, change := range map[string]func(*testing.T, chain){
 		"plain":   func(*testing.T, chain) {},

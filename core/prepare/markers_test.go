@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
 
 // A run that ended at any step, and is run again, leads to what one that was not
 // interrupted leads to.
 func TestMarkersCanBeInterruptedAnywhere(t *testing.T) {
+	needs.Server(t)
 	const markers = 8
 	before := listing{
 		files: map[string]bool{}, spaces: map[string]uint32{"d/a.ibd": 1, "d/b.ibd": 2, "d/c.ibd": 3, "d/n.ibd": 4, "d/n.ibd.new": 4, "d/gone.ibd": 5, "d/z.ibd": 6, "d/z.ibd.new": 7},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/prepare"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
@@ -23,6 +24,7 @@ import (
 // TestPrepare takes one backup under load, lays it out in all ways that a raw directory
 // can have, and prepares each.
 func TestPrepare(t *testing.T) {
+	needs.Server(t)
 	s := newSource(t)
 	t.Run("export", s.testExport)
 	t.Run("xtrabackup", s.testXtraBackup)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -33,6 +34,7 @@ func export(t *testing.T, cfg restore.Config, until syncpoint.Point) error {
 
 // An exported directory is one that any server recovers, its own binary log included.
 func TestExportIsARecoverableDataDirectory(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	target := t.TempDir()
 	if err := export(t, config(t, f.storage(), target), ""); err != nil {
@@ -68,6 +70,7 @@ func TestExportIsARecoverableDataDirectory(t *testing.T) {
 
 // An interrupted export goes on, is no data directory before, and is not taken for a restore.
 func TestExportResumes(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	for _, p := range []syncpoint.Point{syncpoint.FetchExtent, syncpoint.FetchDone, syncpoint.PublishBefore, syncpoint.PublishEntry} {
 		t.Run(string(p), func(t *testing.T) {
@@ -98,6 +101,7 @@ func TestExportResumes(t *testing.T) {
 }
 
 func TestExportNoticesDamage(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	storage := f.storage()
 	for name, b := range storage.objects { // all: the middle of one can be of a doublewrite file, which an export leaves out

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -73,6 +74,7 @@ func restoreAndDie(at syncpoint.Point) {
 // A restore that was killed leaves nothing that starts, no server, and no lock; run again
 // it finishes.
 func TestKilled(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	objects := t.TempDir()
 	for name, b := range f.objects {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/staging"
@@ -65,6 +66,7 @@ func fakeServer(t *testing.T, banner string) string {
 }
 
 func TestRefuseVersion(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	for _, banner := range []string{
 		"/x/mysqld  Ver 8.4.3 for Linux on x86_64 (MySQL Community Server - GPL)",
@@ -91,6 +93,7 @@ func TestRefuseVersion(t *testing.T) {
 }
 
 func TestRefuseTarget(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	full := t.TempDir()
 	if err := os.Mkdir(filepath.Join(full, "precious"), 0o700); err != nil {
@@ -114,6 +117,7 @@ func TestRefuseTarget(t *testing.T) {
 
 // A server finds the tablespaces of all directories below its data.
 func TestRefuseTargetInADataDirectory(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	data := t.TempDir()
 	if err := os.WriteFile(filepath.Join(data, "mysql.ibd"), nil, 0o600); err != nil {
@@ -132,12 +136,14 @@ func TestRefuseTargetInADataDirectory(t *testing.T) {
 }
 
 func TestRefuseTargetThatCannotBeWritten(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	const target = "/proc/sys" // not even root may write here
 	refused(t, config(t, f.storage(), target+"/new"), code.Target, "write to "+target)
 }
 
 func TestRefuseTargetInUse(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	s := mysqldtest.Start(t)
 	_, err := do(t, t.Context(), config(t, f.storage(), s.Dir))
@@ -147,6 +153,7 @@ func TestRefuseTargetInUse(t *testing.T) {
 
 // A leftover of another backup, and a file that appeared in the target, are not touched.
 func TestRefuseOthersLeftover(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	if _, err := doUntil(t, cfg, syncpoint.RestoreTargetReady); err == nil {
@@ -176,6 +183,7 @@ func TestRefuseOthersLeftover(t *testing.T) {
 }
 
 func TestRefuseSecondRestore(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	second := controller(func(ctx context.Context, p syncpoint.Point) error {
@@ -196,6 +204,7 @@ type controller func(ctx context.Context, p syncpoint.Point) error
 func (c controller) At(ctx context.Context, p syncpoint.Point) error { return c(ctx, p) }
 
 func TestRefuseUnknownBackup(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	cfg.BackupID = "20250101T000000Z-0000"
@@ -216,6 +225,7 @@ func objects(f *fixture) []string {
 
 // A missing or cut object is found before anything is written.
 func TestRefuseMissingObject(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	for _, name := range objects(f)[2:] {
 		storage := f.storage()
@@ -234,6 +244,7 @@ func TestRefuseMissingObject(t *testing.T) {
 
 // A flipped byte in any kind of object fails the restore and leaves nothing startable.
 func TestFlippedByte(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	for _, name := range objects(f) {
 		storage := f.storage()
@@ -262,6 +273,7 @@ func TestFlippedByte(t *testing.T) {
 
 // A server that cannot begin, as one that is confined to other directories.
 func TestServerThatCannotPrepare(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), filepath.Join(t.TempDir(), "new"))
 	cfg.Mysqld = filepath.Join(t.TempDir(), "mysqld")

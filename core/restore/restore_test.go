@@ -21,6 +21,7 @@ import (
 )
 
 func TestRestore(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	target := filepath.Join(t.TempDir(), "new")
 	storage := f.storage()
@@ -46,6 +47,7 @@ func TestRestore(t *testing.T) {
 
 // The restored server has the backup's GTIDs whatever its binary log is.
 func TestGTIDsSurviveAnyBinlog(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	for name, arg := range map[string]string{"other": "--log-bin=other", "none": "--skip-log-bin"} {
 		t.Run(name, func(t *testing.T) {
@@ -160,6 +162,7 @@ func checkFiles(t *testing.T, target string) {
 // Small pages, a redo log without checksums in several files, undo tablespaces in a
 // directory of their own, raw extents, no binary log.
 func TestRestoreUnusual(t *testing.T) {
+	needs.Server(t)
 	f, err := newFixture(t.Context(), []string{"--innodb-page-size=4096", "--innodb-undo-directory=undo"}, repo.None, "--innodb-log-checksums=OFF", "--skip-log-bin", "--gtid-mode=OFF")
 	if err != nil {
 		t.Fatal(err)
@@ -175,6 +178,7 @@ func TestRestoreUnusual(t *testing.T) {
 
 // What belongs to the target's owner is given to the owner.
 func TestOwner(t *testing.T) {
+	needs.Server(t)
 	if os.Geteuid() != 0 {
 		needs.Missing(t, "only root can give files away")
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -17,6 +18,7 @@ import (
 
 // A restore is interrupted at each point, and run again each time; the last run finishes.
 func TestInterruptEverywhere(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	target := filepath.Join(t.TempDir(), "new")
 	storage := f.storage()
@@ -53,6 +55,7 @@ func TestInterruptEverywhere(t *testing.T) {
 
 // Packs that were written by an interrupted run are not fetched again.
 func TestResumeFetch(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	if _, err := doUntil(t, cfg, syncpoint.FetchDone); err == nil {
@@ -71,6 +74,7 @@ func TestResumeFetch(t *testing.T) {
 
 // What the journal of packs does not name, or not in a whole line, is fetched again.
 func TestResumeTrustsOnlyTheJournal(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	if _, err := doUntil(t, cfg, syncpoint.FetchDone); err == nil {
@@ -103,6 +107,7 @@ func TestResumeTrustsOnlyTheJournal(t *testing.T) {
 
 // Somebody makes room by removing, or cutting, a file of the unfinished restore.
 func TestResumeNoticesMissingFiles(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	for name, lose := range map[string]func(string) error{
 		"removed": os.Remove,
@@ -128,6 +133,7 @@ func TestResumeNoticesMissingFiles(t *testing.T) {
 
 // A prepare that was interrupted begins again from fetched files, and says so.
 func TestPrepareInterrupted(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	for _, p := range []syncpoint.Point{syncpoint.FetchDone, syncpoint.PrepareProgress} {
@@ -154,6 +160,7 @@ func TestPrepareInterrupted(t *testing.T) {
 
 // Redo that does not reach the end of the backup fails the restore with the server's words.
 func TestDamagedRedo(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	damage := controller(func(_ context.Context, p syncpoint.Point) error {

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/examples/workload"
 )
 
 // TestLoadAndWrite proves that every statement of the workload is one a server accepts.
 func TestLoadAndWrite(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	o := workload.Options{Tables: 2, Rows: 5000, Seed: 1}
 	began := time.Now()

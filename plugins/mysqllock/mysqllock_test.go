@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/core/server"
@@ -122,6 +123,7 @@ func (w *world) wantLocked() {
 }
 
 func TestOnServer(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CREATE DATABASE t", "CREATE TABLE t.a (id INT PRIMARY KEY, x INT) ENGINE=InnoDB", "INSERT INTO t.a VALUES (1,1)")
 	db := s.Open("root", "", "")
@@ -378,6 +380,7 @@ func noServer(w *world) {
 
 // TestContract holds the lock to what every lock promises; an ALTER under way is in its way.
 func TestContract(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CREATE DATABASE t", "CREATE TABLE t.a (id INT PRIMARY KEY, x INT)", "INSERT INTO t.a VALUES (1,1)")
 	plugtest.Lock(t, func(t *testing.T) plugtest.LockCase {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -279,6 +280,7 @@ func mixed(runs []one) (out []one) {
 }
 
 func TestMatrix(t *testing.T) {
+	needs.Server(t)
 	runs := core()
 	if *full || *only != "" {
 		runs = all()

@@ -7,12 +7,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // Every point in the lists is come to by a whole operation of each kind, or by one that fails: a
 // point that is not tells nobody anything.
 func TestEveryPointIsHit(t *testing.T) {
+	needs.Server(t)
 	repo := goodRepo(t)
 	s, err := startSource(t.Context())
 	if err != nil {

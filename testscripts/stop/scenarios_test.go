@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/remora-backup/remora/core/needs"
 )
 
 // scenario is one of the faults A1 to A18, B1 to B20, C1 to C28 and E1 to E14. It is run here,
@@ -28,6 +30,7 @@ type scenario struct {
 // TestScenarios runs those that are run here, makes sure that the tests of the others are
 // there, and prints what is missing.
 func TestScenarios(t *testing.T) {
+	needs.Server(t)
 	list := scenarios()
 	slices.SortStableFunc(list, func(a, b scenario) int { return count(b.waits) - count(a.waits) })
 	repo := goodRepo(t)

@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 }
 
 func prepareAndRun(m *testing.M) int {
+	if flag.Parse(); testing.Short() {
+		return m.Run() // which stops nothing
+	}
 	dir, err := os.MkdirTemp("/tmp", "rs-") // short: a socket's path has at most 107 bytes
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

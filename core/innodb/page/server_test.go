@@ -12,6 +12,7 @@ import (
 
 	"github.com/remora-backup/remora/core/innodb/page"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 const seed = `CREATE TABLE seed (id INT PRIMARY KEY AUTO_INCREMENT, a VARCHAR(100), b TEXT, KEY (a))`
@@ -44,6 +45,7 @@ func tables(suffix string, logical int) []string {
 // TestServer lets a real server write every kind of page there is, and finds
 // all of them sound, and almost none of them after a byte was changed.
 func TestServer(t *testing.T) {
+	needs.Server(t)
 	for _, c := range []struct {
 		logical    int
 		algorithms []string

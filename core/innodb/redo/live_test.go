@@ -10,10 +10,12 @@ import (
 
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 // TestLive loads real servers with all kinds of statements and parses what they wrote, to the last byte.
 func TestLive(t *testing.T) {
+	needs.Server(t)
 	tests := []struct {
 		name       string
 		page       int

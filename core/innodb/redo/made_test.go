@@ -10,10 +10,12 @@ import (
 
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 // TestMadeLogRecovers gives a killed server a log made by Layout, Headers and Cut in place of its own: it must recover from it to the exact end.
 func TestMadeLogRecovers(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t, mysqldtest.Args("--innodb-redo-log-capacity=512M", "--skip-log-bin", "--innodb-flush-method=nosync", "--innodb-log-checksums=OFF",
 		"--innodb-adaptive-flushing=OFF", "--innodb-max-dirty-pages-pct=99", "--innodb-max-dirty-pages-pct-lwm=99", "--innodb-idle-flush-pct=0")) // no checkpoint of its own
 	s.Exec("DO innodb_redo_log_sharp_checkpoint()")

@@ -11,11 +11,13 @@ import (
 	"github.com/remora-backup/remora/core/innodb/page"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 // TestServer compares what first pages and names say with what a real server
 // says of the same files.
 func TestServer(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CREATE DATABASE `a-b$c`", "USE `a-b$c`",
 		"CREATE TABLE red (id INT PRIMARY KEY) ROW_FORMAT=REDUNDANT",

@@ -29,6 +29,7 @@ func MySQL(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	_ = os.Getenv("REMORA_MYSQLD") // go test sees what a test reads, not what the script does: another server is another test
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, script)
 	cmd.Stderr = &stderr
@@ -36,7 +37,11 @@ func MySQL(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("get a private MySQL: %w\n%s", err, &stderr)
 	}
-	return strings.TrimSpace(string(out)), nil
+	bin := strings.TrimSpace(string(out))
+	if _, err := os.Stat(bin); err != nil { // for go test, too
+		return "", fmt.Errorf("get a private MySQL: %w", err)
+	}
+	return bin, nil
 }
 
 func getScript() (string, error) {

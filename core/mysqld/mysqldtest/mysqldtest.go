@@ -1,7 +1,8 @@
 // Package mysqldtest gives tests real MySQL servers.
 //
 // It is core/mysqld/lab for tests: what cannot be had fails the test, and what was started is stopped with it.
-// There is no skipping: a machine without MySQL gets one unpacked, see examples/mysql/get.
+// There is no skipping but with -short, by needs.Server at the top of the test: a machine without MySQL gets one
+// unpacked, see examples/mysql/get.
 package mysqldtest
 
 import (
@@ -50,6 +51,9 @@ var binary = sync.OnceValues(func() (string, error) { return lab.MySQL(context.B
 // Binary returns the path of a mysqld.
 func Binary(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Fatal("a test that starts a server must begin with needs.Server(t)")
+	}
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)

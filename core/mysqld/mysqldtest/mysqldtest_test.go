@@ -8,9 +8,11 @@ import (
 
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 func TestReplicaEqualsSource(t *testing.T) {
+	needs.Server(t)
 	source := mysqldtest.Start(t, mysqldtest.TCP())
 	source.Exec("CREATE DATABASE `a b`", "CREATE TABLE `a b`.`t``1` (id INT PRIMARY KEY, v TEXT)")
 	file, pos := source.Position()
@@ -42,6 +44,7 @@ func TestReplicaEqualsSource(t *testing.T) {
 }
 
 func TestKillAndRestart(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (7)")
 	before := s.Pid()
@@ -56,6 +59,7 @@ func TestKillAndRestart(t *testing.T) {
 }
 
 func TestCatchUpReportsErrors(t *testing.T) {
+	needs.Server(t)
 	source := mysqldtest.Start(t, mysqldtest.TCP())
 	replica := mysqldtest.Start(t)
 	source.Exec("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)")
