@@ -6,18 +6,15 @@ import (
 	"crypto/tls"
 	"fmt"
 	"runtime"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/config"
-	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/server"
-	"github.com/remora-backup/remora/core/state"
-	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/plugins/host"
 	"github.com/remora-backup/remora/plugins/sdk"
 )
@@ -30,37 +27,41 @@ func (a *app) backup() *cobra.Command {
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.operate(c.Context(), "backup", f, planBackup)
+			return a.operate(c.Context(), job{kind: "backup", first: "preflight", flags: f, plan: planBackup})
 		},
 	})
 	f.add(c)
 	return c
 }
 
-func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
-	s := o.settings
+func planBackup(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, error) {
+	s := w.settings
 	reach, err := serverOf(s.MySQL)
 	if err != nil {
 		return run.Plan{}, err
 	}
-	storage, err := o.storage(ctx)
+	storage, err := w.storage(ctx)
 	if err != nil {
 		return run.Plan{}, err
 	}
-	lock, err := o.plugins.lock(ctx, s, reach)
+	lock, err := w.plugins.start(ctx, host.Lock, s.Lock, reach)
 	if err != nil {
 		return run.Plan{}, err
 	}
-	o.row.LockPID = lock.Pid()
+	d.Row.LockPID = lock.Pid()
 	srv, err := server.Connect(ctx, serverConfig(s.MySQL, reach))
 	if err != nil {
 		return run.Plan{}, err
 	}
-	o.closers = append(o.closers, srv.Close)
-	if err := o.introduce(ctx, srv); err != nil {
+	d.Closing(srv.Close)
+	if err := introduce(ctx, srv, d); err != nil {
 		return run.Plan{}, err
 	}
-	if err := o.tidy(ctx, storage, srv); err != nil {
+	r, err := repo.Open(ctx, storage)
+	if err != nil {
+		return run.Plan{}, fmt.Errorf("open repository: %w", err)
+	}
+	if err := d.Tidy(ctx, r, srv); err != nil {
 		return run.Plan{}, err
 	}
 	makeWay(cmp.Or(s.Backup.Parallel, backup.Workers))
@@ -72,30 +73,8 @@ func planBackup(ctx context.Context, o *operation) (run.Plan, error) {
 	if err != nil {
 		return plan, err
 	}
-	o.row.BackupID = plan.ID
-	return plan, o.doubtEmpty(ctx, storage)
-}
-
-// doubtEmpty lets the backup warn if its storage has never seen one although there were
-// backups here: a file system that is not mounted looks like that.
-func (o *operation) doubtEmpty(ctx context.Context, storage plug.Storage) error {
-	r, err := repo.Open(ctx, storage)
-	if err != nil || r.Exists() {
-		return err
-	}
-	all, err := o.store.History(ctx)
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(all, func(b state.Operation) bool {
-		return b.Operation == "backup" && (b.State == run.Complete || b.State == run.CompleteWithWarnings)
-	})
-	if at < 0 {
-		return nil
-	}
-	o.opening = append(o.opening, run.Event{Kind: run.KindWarning, Message: fmt.Sprintf(
-		"the storage is empty, but backup %s was completed on %s: is it the right storage, and mounted?", all[at].ID, stamp(all[at].Ended))})
-	return nil
+	d.Row.BackupID = plan.ID
+	return plan, d.DoubtEmpty(ctx, r)
 }
 
 // makeWay lets more run at once than workers, which compress for many milliseconds
@@ -104,27 +83,15 @@ func makeWay(workers int) {
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), workers+2))
 }
 
-func (p *plugins) lock(ctx context.Context, s config.Settings, reach *sdk.Server) (*host.Plugin, error) {
-	return p.start(ctx, host.Lock, s.Lock, reach)
-}
-
-// storage starts the storage plugin.
-func (o *operation) storage(ctx context.Context) (plug.Storage, error) {
-	s, err := o.plugins.storage(ctx, o.settings)
-	if err != nil {
-		return nil, err
-	}
-	return s, step(ctx, syncpoint.OperationStorage)
-}
-
 // introduce notes which server this is, for the start line and the history.
-func (o *operation) introduce(ctx context.Context, srv *server.Server) error {
+func introduce(ctx context.Context, srv *server.Server, d *operate.Draft) error {
 	who, err := srv.Identity(ctx)
 	if err != nil {
 		return err
 	}
-	o.row.ServerUUID, o.row.ServerVersion = who.UUID, srv.Version().String()
-	o.facts = append(o.facts, "server="+o.row.ServerUUID, "version="+o.row.ServerVersion)
+	d.Row.ServerUUID, d.Row.ServerVersion = who.UUID, srv.Version().String()
+	d.Fact("server", d.Row.ServerUUID)
+	d.Fact("version", d.Row.ServerVersion)
 	return nil
 }
 
@@ -134,10 +101,4 @@ func serverConfig(m config.MySQL, reach *sdk.Server) server.Config {
 		c.TLS = &tls.Config{ServerName: m.Host, InsecureSkipVerify: m.TLS == "skip-verify"}
 	}
 	return c
-}
-
-func (f *flags) add(c *cobra.Command) {
-	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object per line, the result last")
-	c.Flags().StringVar(&f.debugSync, "debug-sync", "", "take orders on this `socket`: hold, fail or kill at sync points")
-	_ = c.Flags().MarkHidden("debug-sync")
 }

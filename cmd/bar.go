@@ -10,6 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/run"
 )
 
@@ -49,7 +50,7 @@ func (b *bar) name() string {
 	switch {
 	case b.now.Phase == "":
 		return "starting "
-	case over(b.now.Phase):
+	case operate.Over(b.now.Phase):
 		return ""
 	}
 	return fmt.Sprintf("%s %s ", b.now.Phase, took(time.Since(b.now.Since).Truncate(time.Second)))
@@ -59,7 +60,7 @@ func (b *bar) name() string {
 // take the bar away at its end.
 func (b *bar) fill(style mpb.BarFiller) mpb.BarFiller {
 	return mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
-		if over(b.now.Phase) {
+		if operate.Over(b.now.Phase) {
 			return nil
 		}
 		s.Current, s.Completed = 0, false

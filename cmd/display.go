@@ -1,5 +1,19 @@
 package cmd
 
+// The rules of our terminal, kept by this file, bar.go and text.go:
+//
+//   - Standard output says what happens, one line for one event; standard error says why a
+//     command failed, and the log. A person who sees both on one terminal reads an error once.
+//   - What cannot be written is dropped and the work goes on: a reader that went away, or a
+//     full disk below a log, costs no backup.
+//   - Without a terminal there is no bar and no control sequence, but a line every ten percent.
+//     The bar is drawn from the meter, never from events, and is gone before the last line.
+//   - What comes from elsewhere (names, words of a server or plugin) cannot steer the terminal,
+//     and stays on its line.
+//   - With --json each line of standard output is one event, the end last; nothing else is
+//     printed there.
+//   - Ctrl-C is answered at once, by a line, before anything is cleaned up.
+
 import (
 	"context"
 	"encoding/json"
@@ -7,20 +21,15 @@ import (
 	"io"
 	"strings"
 
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/run"
 )
 
-// display tells a person, or a script, what happens in a run.
+// display tells a person, or a script, what happens in an operation.
 type display interface {
-	run.Reader
-	// starts adds facts that the start line shows, and the same as data.
-	starts(line string, facts startFacts)
-	// interrupted answers a Ctrl-C at once.
-	interrupted(*run.Interrupted)
+	operate.Listener
 	// log is where log lines go while the display is in use.
 	log() io.Writer
-	// close is called when the run has ended.
-	close()
 }
 
 func (a *app) display(asJSON bool, meter *run.Meter) display {
@@ -71,10 +80,13 @@ func (j *jsonLines) Event(_ context.Context, e run.Event) {
 	_, _ = j.env.Stdout.Write(append(text, '\n'))
 }
 
-func (j *jsonLines) starts(_ string, facts startFacts) { j.facts = facts }
-func (j *jsonLines) interrupted(*run.Interrupted)      {}
-func (j *jsonLines) log() io.Writer                    { return j.env.Stderr }
-func (j *jsonLines) close()                            {}
+func (j *jsonLines) Starts(f operate.Facts) {
+	j.facts = startFacts{ServerUUID: f.ServerUUID, ServerVersion: f.ServerVersion, Backup: f.Backup, Target: f.Target, Plugins: f.Plugins}
+}
+
+func (j *jsonLines) Interrupted(*run.Interrupted) {}
+func (j *jsonLines) Closed()                      {}
+func (j *jsonLines) log() io.Writer               { return j.env.Stderr }
 
 // human prints lines; a progress bar below them if there is a terminal, else one line
 // every ten percent.
@@ -88,21 +100,21 @@ type human struct {
 	tenth     int  // the last one told in this phase
 }
 
-func (h *human) starts(line string, _ startFacts) { h.facts = line }
+func (h *human) Starts(f operate.Facts) { h.facts = " (" + strings.Join(f.Named, ", ") + ")" }
 
 func (h *human) Event(_ context.Context, e run.Event) {
+	l := operate.LineOf(e)
 	if !h.databases && len(e.Databases) > 0 {
 		h.databases = true
 		if strings.Contains(e.Message, " database(s) ") {
-			h.print(lineOf(e)) // the engine says it itself
+			h.print(l) // the engine says it itself
 			return
 		}
-		h.print(line{note, title(e.Operation), databasesText(e.Operation, e.Databases)})
+		h.print(operate.Line{Level: operate.Note, Operation: l.Operation, Text: databasesText(e.Operation, e.Databases)})
 	}
-	l := lineOf(e)
 	switch e.Kind {
 	case run.KindStart:
-		l.text += h.facts
+		l.Text += h.facts
 	case run.KindPhase:
 		h.tenth = 0
 	case run.KindProgress:
@@ -124,27 +136,27 @@ func (h *human) Event(_ context.Context, e run.Event) {
 		case e.Error != "":
 			printError(h.err, e.Error, e.Hint)
 		default:
-			h.print(line{note, l.operation, summary(e)})
+			h.print(operate.Line{Level: operate.Note, Operation: l.Operation, Text: summary(e)})
 		}
 	}
 	h.print(l)
 }
 
-func (h *human) print(l line) {
-	if l.text == "" {
+func (h *human) print(l operate.Line) {
+	if l.Text == "" {
 		return
 	}
-	l.text = printable(strings.ReplaceAll(l.text, "\n", " | "))
+	l.Text = printable(strings.ReplaceAll(l.Text, "\n", " | "))
 	fmt.Fprintln(h.out, l)
 }
 
-func (h *human) interrupted(*run.Interrupted) {
+func (h *human) Interrupted(*run.Interrupted) {
 	fmt.Fprintln(h.out, "Interrupted, cleaning up (release lock, discard what is not whole). Press Ctrl-C again to leave at once.")
 }
 
 func (h *human) log() io.Writer { return h.logs }
 
-func (h *human) close() {
+func (h *human) Closed() {
 	if h.bar != nil {
 		h.bar.stop()
 	}

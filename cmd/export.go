@@ -1,12 +1,9 @@
 package cmd
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
 	"github.com/remora-backup/remora/core/restore"
-	"github.com/remora-backup/remora/core/run"
 )
 
 func (a *app) export() *cobra.Command {
@@ -20,9 +17,7 @@ func (a *app) export() *cobra.Command {
 		Args:        cobra.ExactArgs(2),
 		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.operate(c.Context(), "export", f, func(ctx context.Context, o *operation) (run.Plan, error) {
-				return planFetch(ctx, o, args[0], args[1], restore.NewExport)
-			})
+			return a.operate(c.Context(), job{kind: "export", first: "getting_backup_info", flags: f, plan: planFetch(args[0], args[1], restore.NewExport)})
 		},
 	})
 	f.add(c)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remora-backup/remora/core/config"
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/state"
 )
 
@@ -33,7 +34,7 @@ func (a *app) history() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			all, err := settled(c.Context(), s.State.Dir, store, func() ([]state.Operation, error) { return store.History(c.Context()) })
+			all, err := operate.Settled(c.Context(), s.State.Dir, store, func() ([]state.Operation, error) { return store.History(c.Context()) })
 			if err != nil {
 				return err
 			}

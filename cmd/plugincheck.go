@@ -89,7 +89,7 @@ func (a *app) candidate(name string, set map[string]string) (candidate, error) {
 
 func (a *app) tryPlugin(ctx context.Context, c candidate) (results []plugtest.Result, err error) {
 	p := &plugins{app: a, log: logger(config.Log{Level: "warn"}, a.env.Stderr)}
-	defer func() { err = cmp.Or(err, p.close(context.WithoutCancel(ctx))) }()
+	defer func() { err = cmp.Or(err, p.Close(context.WithoutCancel(ctx))) }()
 	if c.kind != host.Lock {
 		c.server = nil
 	}

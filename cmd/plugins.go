@@ -52,8 +52,11 @@ func (p *plugins) start(ctx context.Context, kind string, c config.Plugin, serve
 	return started, nil
 }
 
-// close ends all plugins, the last one first. What one could not finish is an error.
-func (p *plugins) close(ctx context.Context) error {
+// Names are kind:name of each that was started.
+func (p *plugins) Names() []string { return p.names }
+
+// Close ends all plugins, the last one first. What one could not finish is an error.
+func (p *plugins) Close(ctx context.Context) error {
 	var errs []error
 	for i := len(p.running) - 1; i >= 0; i-- {
 		errs = append(errs, p.running[i].Close(ctx))
@@ -82,7 +85,7 @@ func (a *app) withRepo(ctx context.Context, f func(context.Context, *repo.Repo) 
 		return err
 	}
 	p := &plugins{app: a, log: logger(s.Log, a.env.Stderr)}
-	defer func() { err = cmp.Or(err, p.close(context.WithoutCancel(ctx))) }()
+	defer func() { err = cmp.Or(err, p.Close(context.WithoutCancel(ctx))) }()
 	storage, err := p.storage(ctx, s)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/prepare"
 	"github.com/remora-backup/remora/core/run"
 )
@@ -23,16 +24,17 @@ func (a *app) prepare() *cobra.Command {
 		Args:        cobra.ExactArgs(1),
 		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.operate(c.Context(), "prepare", f, func(_ context.Context, o *operation) (run.Plan, error) {
+			plan := func(_ context.Context, w *wiring, d *operate.Draft) (run.Plan, error) {
 				dir, err := filepath.Abs(args[0])
 				if err != nil {
 					return run.Plan{}, usage(err)
 				}
-				o.row.Target = dir
-				o.facts = append(o.facts, "directory="+dir)
-				s := o.settings.MySQL
-				return prepare.New(prepare.Config{ID: o.row.ID, Dir: dir, Mysqld: cmp.Or(mysqld, s.Mysqld), MysqldArgs: s.MysqldArgs, KeyringFile: s.KeyringFile, Incremental: incremental})
-			})
+				d.Row.Target = dir
+				d.Fact("directory", dir)
+				s := w.settings.MySQL
+				return prepare.New(prepare.Config{ID: d.Row.ID, Dir: dir, Mysqld: cmp.Or(mysqld, s.Mysqld), MysqldArgs: s.MysqldArgs, KeyringFile: s.KeyringFile, Incremental: incremental})
+			}
+			return a.operate(c.Context(), job{kind: "prepare", first: "reading_directory", flags: f, plan: plan})
 		},
 	})
 	c.Flags().StringVar(&mysqld, "mysqld", "", "server that recovers, at this `path`; else the one of the configuration, else of PATH")

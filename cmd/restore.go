@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -26,9 +27,7 @@ func (a *app) restore() *cobra.Command {
 			if target == "" {
 				return code.Hint(code.Usage, "remora restore --target DIR", "--target is missing")
 			}
-			return a.operate(c.Context(), "restore", f, func(ctx context.Context, o *operation) (run.Plan, error) {
-				return planFetch(ctx, o, id, target, restore.New)
-			})
+			return a.operate(c.Context(), job{kind: "restore", first: "getting_backup_info", flags: f, plan: planFetch(id, target, restore.New)})
 		},
 	})
 	c.Flags().StringVar(&target, "target", "", "`directory` that is empty or does not exist yet")
@@ -38,24 +37,27 @@ func (a *app) restore() *cobra.Command {
 }
 
 // planFetch plans what reads a backup into a directory: a restore or an export.
-func planFetch(ctx context.Context, o *operation, id, target string, plan func(restore.Config) (run.Plan, error)) (run.Plan, error) {
-	s := o.settings
-	target, err := filepath.Abs(target)
-	if err != nil {
-		return run.Plan{}, usage(err)
+func planFetch(id, target string, plan func(restore.Config) (run.Plan, error)) planner {
+	return func(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, error) {
+		target, err := filepath.Abs(target)
+		if err != nil {
+			return run.Plan{}, usage(err)
+		}
+		d.Row.Target = target
+		if id != repo.Latest {
+			d.Row.BackupID = id
+		}
+		storage, err := w.storage(ctx)
+		if err != nil {
+			return run.Plan{}, err
+		}
+		r, err := repo.Open(ctx, storage)
+		if err != nil {
+			return run.Plan{}, err
+		}
+		d.Fact("backup", id)
+		d.Fact("target", target)
+		s := w.settings.MySQL
+		return plan(restore.Config{ID: d.Row.ID, Repo: r, BackupID: id, Target: target, Mysqld: s.Mysqld, MysqldArgs: s.MysqldArgs})
 	}
-	o.row.Target = target
-	if id != repo.Latest {
-		o.row.BackupID = id
-	}
-	storage, err := o.storage(ctx)
-	if err != nil {
-		return run.Plan{}, err
-	}
-	r, err := repo.Open(ctx, storage)
-	if err != nil {
-		return run.Plan{}, err
-	}
-	o.facts = append(o.facts, "backup="+id, "target="+target)
-	return plan(restore.Config{ID: o.row.ID, Repo: r, BackupID: id, Target: target, Mysqld: s.MySQL.Mysqld, MysqldArgs: s.MySQL.MysqldArgs})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
@@ -70,7 +71,7 @@ func (a *app) gather(ctx context.Context, id string) (shown, error) {
 		return s, either(s, err, failed)
 	}
 	defer store.Close()
-	found, failed := settled(ctx, settings.State.Dir, store, func() ([]state.Operation, error) {
+	found, failed := operate.Settled(ctx, settings.State.Dir, store, func() ([]state.Operation, error) {
 		o, steps, err := store.Show(ctx, s.ID)
 		s.Progress = steps
 		return []state.Operation{o}, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,36 +17,13 @@ import (
 // A key that bounces, or a terminal and a supervisor that both send, count as one.
 const debounce = 20 * time.Millisecond
 
-// After a second signal the process ends within a second: the clean-up may go on for
-// leaveWithin, then telling that it was left may take tellWithin.
-const (
-	leaveWithin = 300 * time.Millisecond
-	tellWithin  = 600 * time.Millisecond
-)
-
-// signals turns the signals of a run into its interruption:
+// watchSignals turns the signals of a command into calls, until stop is called:
 //
-//	first     cancel; clean up
-//	second    leave the clean-up: Hurry is closed
+//	first     interrupt: cancel, clean up
+//	second    hurry: leave the clean-up
 //	third     the default action
-type signals struct {
-	hurry chan struct{}
-	stop  context.CancelFunc
-	ctx   context.Context // what they cancel
-	// interrupt is what the first signal does, for whoever cancels without one. It may be
-	// called again, and after a signal, and does nothing then.
-	interrupt func(*run.Interrupted)
-}
-
-// watchSignals returns a context that the first signal cancels with a run.Interrupted.
-// told is called with it once. The caller calls stop when the run has ended.
-func (a *app) watchSignals(ctx context.Context, told func(*run.Interrupted)) (context.Context, *signals) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	s := &signals{hurry: make(chan struct{}), ctx: ctx}
+func (a *app) watchSignals(interrupt func(*run.Interrupted), hurry func()) (stop func()) {
 	done := make(chan struct{})
-	s.stop = func() { close(done); cancel(nil) }
-	var first sync.Once
-	s.interrupt = func(why *run.Interrupted) { first.Do(func() { cancel(why); told(why) }) }
 	go func() {
 		seen, last := 0, time.Time{}
 		for {
@@ -61,23 +37,16 @@ func (a *app) watchSignals(ctx context.Context, told func(*run.Interrupted)) (co
 				seen, last = seen+1, time.Now()
 				switch seen {
 				case 1:
-					s.interrupt(interruptedBy(sig))
+					interrupt(interruptedBy(sig))
 				case 2:
-					close(s.hurry)
+					hurry()
 				default:
 					a.env.Default(sig)
 				}
 			}
 		}
 	}()
-	return ctx, s
-}
-
-// why is what the run was interrupted by; nil if it was not.
-func (s *signals) why() *run.Interrupted {
-	var i *run.Interrupted
-	errors.As(context.Cause(s.ctx), &i)
-	return i
+	return func() { close(done) }
 }
 
 // ownSignals marks the commands that call watchSignals themselves.
@@ -88,8 +57,9 @@ func (a *app) untilSignal(c *cobra.Command) {
 	if c.Annotations[ownSignals] != "" {
 		return
 	}
-	ctx, s := a.watchSignals(c.Context(), func(*run.Interrupted) {})
-	a.stop = s.stop
+	ctx, cancel := context.WithCancelCause(c.Context())
+	stop := a.watchSignals(func(why *run.Interrupted) { cancel(why) }, func() {})
+	a.stop = func() { stop(); cancel(nil) }
 	c.SetContext(ctx)
 }
 

@@ -44,6 +44,9 @@ var arrows = map[string][]string{
 	"core/backup": {
 		"core/binlog", "core/code", "core/innodb/...", "core/keyring", "core/plug", "core/repo", "core/run", "core/server", "core/syncpoint", "core/version",
 	},
+	"core/operate": {
+		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
+	},
 	"core/keyring":    {"core/code", "core/innodb/redo"},
 	"core/staging":    {"core/code"},
 	"core/redomake":   {"core/code", "core/innodb/redo", "core/version"},

@@ -28,7 +28,6 @@ var knots = map[string]struct {
 	files int
 	why   string
 }{
-	"cmd":         {26, "root lists the commands, and the commands use what root makes"},
 	"core/backup": {20, "all phases share one engine; to be 3 when they do not"},
 }
 

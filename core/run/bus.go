@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -107,4 +108,14 @@ func (q *queue) feed(ctx context.Context, r Reader) {
 			return
 		}
 	}
+}
+
+// guard makes a panic of f its error: the clean-up must run whatever happens.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }

@@ -29,9 +29,14 @@ func pending(ctx context.Context) error {
 	case errors.As(cause, &i):
 		return &code.Error{Code: i.Code, Err: i}
 	case errors.Is(cause, context.Canceled):
-		return &code.Error{Code: code.Cancelled, Err: &Interrupted{By: "cancel", Code: code.Cancelled}}
+		return unexplained()
 	}
 	return cause
+}
+
+// unexplained is an interruption of which nobody said by whom.
+func unexplained() error {
+	return &code.Error{Code: code.Cancelled, Err: &Interrupted{By: "cancel", Code: code.Cancelled}}
 }
 
 func isInterruption(err error) bool {

@@ -1,10 +1,10 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
@@ -80,23 +80,23 @@ type Options struct {
 // Do carries out the plan and returns the run's one answer: nil, the first error, or
 // the interruption that preceded it. All readers have seen the end event when it returns
 // unless they took longer than DrainWithin.
-func Do(ctx context.Context, plan Plan, opts Options) error {
-	r := newRunner(ctx, plan, opts)
+func Do(ctx context.Context, plan Plan, opts Options) error { return Start(ctx, plan, opts).Wait() }
+
+// do is the run from its start to its end.
+func (r *runner) do(ctx context.Context) {
 	defer r.cancel(nil)
 	stopStall := r.watchStalls(ctx)
-	r.emit(Event{Kind: KindStart, Message: fmt.Sprintf("Starting %s process.", plan.Operation)})
+	r.emit(Event{Kind: KindStart, Message: fmt.Sprintf("Starting %s process.", r.plan.Operation)})
 	if r.carriedOut() {
 		r.setCommitted()
 	}
 	r.open()
 	r.cleanup(ctx)
-	r.stopped()
 	stopStall()
-	r.end()
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(opts.DrainWithin, 15*time.Second))
+	r.end(nil)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(r.opts.DrainWithin, 15*time.Second))
 	defer cancel()
 	r.bus.close(drain)
-	return r.answer()
 }
 
 // carriedOut reports whether the plan was.
@@ -104,7 +104,11 @@ func (r *runner) carriedOut() bool {
 	if r.plan.Do == nil {
 		return r.phases()
 	}
-	err := guard(func() (err error) { r.result, err = r.plan.Do(&Run{r}); return err })
+	err := guard(func() error {
+		result, err := r.plan.Do(&Run{r})
+		r.setResult(result)
+		return err
+	})
 	return r.goOn(r.work, err)
 }
 
@@ -192,18 +196,8 @@ func stopsWith(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
 }
 
-// guard makes a panic of f its error: the clean-up must run whatever happens.
-func guard(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return f()
-}
-
 func (r *runner) cleanup(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), or(r.opts.CleanupWithin, 20*time.Second))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(r.opts.CleanupWithin, 20*time.Second))
 	defer cancel()
 	go func() {
 		select {
@@ -218,44 +212,4 @@ func (r *runner) cleanup(ctx context.Context) {
 	if r.plan.Cleanup != nil {
 		r.failNow(guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) }))
 	}
-}
-
-func (r *runner) end() {
-	if r.committed() && isInterruption(pending(r.asked)) {
-		r.emit(Event{Kind: KindNote, Message: "the interruption arrived after completion and changed nothing"})
-	}
-	e, last := r.verdict(), PhaseCompleted
-	switch e.State {
-	case Failed:
-		last = PhaseFailed
-	case Cancelled:
-		last = PhaseCancelled
-	}
-	switch {
-	case last == PhaseCompleted:
-		e.Message = r.title() + " completed"
-		if e.Result = r.result; r.plan.Result != nil {
-			e.Result = r.plan.Result()
-		}
-	case r.plan.Aborted != nil:
-		e.Message = r.plan.Aborted()
-	default:
-		e.Message = "Operation aborted"
-	}
-	if r.plan.Left != nil && last != PhaseCompleted {
-		left := r.plan.Left()
-		e.Leftovers = left.Names
-		if left.Text != "" {
-			r.emit(Event{Kind: KindNote, Message: left.Text})
-		}
-	}
-	r.enter(last, false)
-	r.emit(e)
-}
-
-func or(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"strings"
 	"sync"
@@ -24,12 +23,13 @@ type runner struct {
 	work     context.Context // of the phases: ends with asked, or with Task.Fail
 	cancel   context.CancelCauseFunc
 	cleaning atomic.Bool
-	result   any
+	ending   sync.Mutex // held by who tells the end
 	took     []Took
 	opening  []Event // not told yet
 
 	mu        sync.Mutex
 	taken     []func(ctx context.Context, t *Task, failed error) error // what gives it back
+	result    any
 	seq       int64
 	current   string
 	databases []string
@@ -83,7 +83,10 @@ func (r *runner) emitLocked(e Event) {
 	if r.ended {
 		return
 	}
-	r.ended = e.Kind == KindEnd
+	if e.Kind == KindEnd {
+		r.ended = true
+		r.meter.end(e.State)
+	}
 	r.seq++
 	e = r.stampLocked(e)
 	e.Seq = r.seq
@@ -181,30 +184,18 @@ func (r *runner) setCommitted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.commit = true
-	r.meter.committed.Store(true)
 }
 
-// verdict is the end event, its message and result still missing.
-func (r *runner) verdict() Event {
+func (r *runner) setResult(result any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := Event{Kind: KindEnd, State: Complete, Duration: time.Since(r.started).Seconds(), Destructive: r.changing && !r.commit}
-	if r.warnings > 0 {
-		e.State = CompleteWithWarnings
-	}
-	if len(r.errs) == 0 {
-		return e
-	}
-	for _, err := range r.errs {
-		e.Errors = append(e.Errors, err.Error())
-		e.InterruptedBy = cmp.Or(e.InterruptedBy, by(err))
-	}
-	first := r.errs[0]
-	e.State, e.Code, e.Error, e.Hint = Failed, int(code.Of(first)), first.Error(), code.HintOf(first)
-	if isInterruption(first) {
-		e.State = Cancelled
-	}
-	return e
+	r.result = result
+}
+
+func (r *runner) isOver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
 }
 
 // title is the operation with a capital, as messages begin.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 // watchStalls tells a stall event when nothing moved for StallAfter, and again each
 // time that long passes. The returned function ends it.
 func (r *runner) watchStalls(ctx context.Context) (stop func()) {
-	every := or(r.opts.StallAfter, time.Minute)
+	every := cmp.Or(r.opts.StallAfter, time.Minute)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {

@@ -60,6 +60,7 @@ func (t *Task) Databases(names []string) {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
 	t.r.databases = names
+	t.r.meter.concerns(names)
 }
 
 // Commit marks the point after which nothing can undo the operation: an interruption
@@ -135,13 +136,9 @@ type Meter struct {
 	done, total atomic.Int64
 	shown       atomic.Int32
 	moved       atomic.Int64 // grows with every sign of life but the bytes
-	committed   atomic.Bool
 
-	mu    sync.Mutex
-	phase string
-	since time.Time
-	pct   *int
-	left  time.Duration
+	mu  sync.Mutex
+	now Reading // its bytes are those above
 }
 
 // Reading is what a Meter shows at one moment. Bytes are those of the phase.
@@ -151,14 +148,16 @@ type Reading struct {
 	Done, Total int64     // bytes; Total is 0 if the phase does not count bytes
 	Percent     *int
 	ETA         time.Duration // 0 if unknown
-	Committed   bool          // nothing can change the answer any more: it is success
+	Databases   []string      // concerned, once they are known; not to be changed
+	State       State         // how the run ended; "" before
 }
 
 // Read returns the present reading.
 func (m *Meter) Read() Reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := Reading{Phase: m.phase, Since: m.since, Done: m.done.Load(), Total: m.total.Load(), Percent: m.pct, ETA: m.left, Committed: m.committed.Load()}
+	r := m.now
+	r.Done, r.Total = m.done.Load(), m.total.Load()
 	return r
 }
 
@@ -169,20 +168,32 @@ func (m *Meter) enter(phase string) {
 	m.total.Store(0)
 	m.shown.Store(-1)
 	m.moved.Add(1)
-	m.phase, m.since, m.pct, m.left = phase, time.Now(), nil, 0
+	m.now.Phase, m.now.Since, m.now.Percent, m.now.ETA = phase, time.Now(), nil, 0
 }
 
 func (m *Meter) percent(p int, eta time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.moved.Add(1)
-	m.pct, m.left = &p, eta
+	m.now.Percent, m.now.ETA = &p, eta
+}
+
+func (m *Meter) concerns(databases []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now.Databases = databases
+}
+
+func (m *Meter) end(s State) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now.State = s
 }
 
 // eta extrapolates from the bytes moved since the phase began.
 func (m *Meter) eta() time.Duration {
 	m.mu.Lock()
-	since := time.Since(m.since)
+	since := time.Since(m.now.Since)
 	m.mu.Unlock()
 	done, total := m.done.Load(), m.total.Load()
 	if done <= 0 || total <= done || since < time.Second {

@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/run"
-	"github.com/remora-backup/remora/core/state"
-	"github.com/remora-backup/remora/plugins/fs"
 )
 
 // operate runs a plan made of one phase and a clean-up as the command line would.
@@ -23,9 +20,32 @@ func (h *home) operate(t *testing.T, f flags, work func(context.Context, *run.Ta
 	t.Helper()
 	env := h.env(t)
 	a := &app{env: env}
-	return a.operate(t.Context(), "backup", f, func(ctx context.Context, o *operation) (run.Plan, error) {
-		return run.Plan{Operation: "backup", ID: o.row.ID, Phases: []run.Phase{{Name: "copying", Do: work}}, Cleanup: cleanup}, nil
-	})
+	return a.operate(t.Context(), job{kind: "backup", first: "copying", flags: f, plan: func(_ context.Context, _ *wiring, d *operate.Draft) (run.Plan, error) {
+		return planOf(d, []string{"copying"}, func(ctx context.Context, _ string, task *run.Task) error {
+			if cleanup != nil {
+				task.Cleanup(cleanup)
+			}
+			return work(ctx, task)
+		}), nil
+	}})
+}
+
+// planOf is a plan whose phases all do the same.
+func planOf(d *operate.Draft, phases []string, work func(ctx context.Context, phase string, t *run.Task) error) run.Plan {
+	plan := run.Plan{Operation: "backup", ID: d.Row.ID}
+	for _, name := range phases {
+		plan.Phases = append(plan.Phases, run.Phase{Name: name})
+	}
+	plan.Do = func(r *run.Run) (any, error) {
+		for _, name := range phases {
+			_, err := run.Enter(r, name, func(ctx context.Context, t *run.Task) (any, error) { return nil, work(ctx, name, t) })
+			if err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	}
+	return plan
 }
 
 // without drops the parts of the start line that differ from run to run.
@@ -162,61 +182,6 @@ func TestSecondSignalLeavesTheCleanUpAndTheThirdIsTheDefault(t *testing.T) {
 	}
 }
 
-// A clean-up that listens to nobody is left behind, and the answer is given without it.
-func TestSecondSignalNeedsNoCleanUp(t *testing.T) {
-	h := newHome(t, "")
-	stuck, gone := make(chan struct{}), make(chan struct{})
-	t.Cleanup(func() { close(stuck); <-gone })
-	work := func(ctx context.Context, _ *run.Task) error { h.press(syscall.SIGINT); <-ctx.Done(); return ctx.Err() }
-	err := h.operate(t, flags{asJSON: true}, work, func(ctx context.Context, task *run.Task, _ error) error {
-		defer close(gone)
-		for ctx.Err() == nil {
-			select {
-			case h.signals <- syscall.SIGINT:
-			case <-ctx.Done():
-			}
-		}
-		<-stuck
-		return nil
-	})
-	if code.Of(err) != code.SIGINT {
-		t.Errorf("got %v (code %d), want 130", err, code.Of(err))
-	}
-	lines := strings.Split(strings.TrimSpace(h.out.String()), "\n")
-	if last := lines[len(lines)-1]; !strings.Contains(last, `"event":"end"`) || !strings.Contains(last, `"state":"cancelled"`) {
-		t.Errorf("last line: got %s, want the end of a cancelled run", last)
-	}
-	all := h.history(t)
-	if len(all) != 1 || all[0].State != run.Cancelled || all[0].Ended.IsZero() {
-		t.Errorf("got %+v, want the cancelled run in the history", all)
-	}
-}
-
-// After the commit nothing changes the answer, not even a clean-up that is left.
-func TestALeftCleanUpAfterTheCommitIsSuccess(t *testing.T) {
-	h := newHome(t, "")
-	stuck, gone := make(chan struct{}), make(chan struct{})
-	t.Cleanup(func() { close(stuck); <-gone })
-	work := func(_ context.Context, task *run.Task) error { task.Commit(); return nil }
-	err := h.operate(t, flags{asJSON: true}, work, func(ctx context.Context, _ *run.Task, _ error) error {
-		defer close(gone)
-		for ctx.Err() == nil {
-			select {
-			case h.signals <- syscall.SIGINT:
-			case <-ctx.Done():
-			}
-		}
-		<-stuck
-		return nil
-	})
-	if err != nil || !strings.Contains(h.out.String(), `"message":"Backup completed"`) {
-		t.Errorf("got %v, %s; want success", err, h.out)
-	}
-	if all := h.history(t); len(all) != 1 || all[0].State != run.CompleteWithWarnings {
-		t.Errorf("got %+v, want it complete", all)
-	}
-}
-
 // refuse is a stream whose reader has gone.
 type refuse struct{}
 
@@ -257,27 +222,27 @@ func TestTheBarShowsOneMoment(t *testing.T) {
 	h := newHome(t, "")
 	env := h.env(t)
 	env.Terminal = true
-	var phases []run.Phase
+	var phases []string
 	for i := range 6 {
-		name := fmt.Sprintf("phase_%d", i)
-		phases = append(phases, run.Phase{Name: name, Do: func(ctx context.Context, task *run.Task) error {
-			if i%2 == 0 {
-				full := 100
-				task.Progress(run.Progress{Percent: &full})
+		phases = append(phases, fmt.Sprintf("phase_%d", i))
+	}
+	full := 100
+	work := func(ctx context.Context, name string, task *run.Task) error {
+		if strings.ContainsAny(name, "024") {
+			task.Progress(run.Progress{Percent: &full})
+		}
+		for !strings.Contains(h.out.String(), name+" 0s") { // until it was drawn
+			if err := context.Cause(ctx); err != nil {
+				return err
 			}
-			for !strings.Contains(h.out.String(), name+" 0s") { // until it was drawn
-				if err := context.Cause(ctx); err != nil {
-					return err
-				}
-				time.Sleep(time.Millisecond)
-			}
-			return nil
-		}})
+			time.Sleep(time.Millisecond)
+		}
+		return nil
 	}
 	a := &app{env: env}
-	err := a.operate(t.Context(), "backup", flags{}, func(_ context.Context, o *operation) (run.Plan, error) {
-		return run.Plan{Operation: "backup", ID: o.row.ID, Phases: phases}, nil
-	})
+	err := a.operate(t.Context(), job{kind: "backup", first: phases[0], plan: func(_ context.Context, _ *wiring, d *operate.Draft) (run.Plan, error) {
+		return planOf(d, phases, work), nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,47 +253,5 @@ func TestTheBarShowsOneMoment(t *testing.T) {
 		if strings.Contains(l, "completed 0s") {
 			t.Errorf("got %q, the end is no phase to wait for", l)
 		}
-	}
-}
-
-// What was cleared up is told; that there was nothing is not.
-func TestTidyTellsWhatItRemoved(t *testing.T) {
-	h := newHome(t, "")
-	whole := h.backup(t)
-	storage, err := fs.Open(fs.Config{Path: filepath.Join(h.dir, "repo")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const torn, none = "20261121T221500Z-7f3a", "20261122T221500Z-7f3a"
-	if _, err := storage.Put(t.Context(), "backups/"+torn+"/pack-000001", strings.NewReader("x")); err != nil {
-		t.Fatal(err)
-	}
-	store, err := state.Open(t.Context(), filepath.Join(h.dir, "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	for _, id := range []string{whole, torn, none} {
-		if err := store.Begin(t.Context(), state.Operation{ID: id, Operation: "backup"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := store.MarkCrashed(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	o := &operation{store: store}
-	if err := o.tidy(t.Context(), storage, nil); err != nil {
-		t.Fatal(err)
-	}
-	want := []string{"Backup " + whole + " had been stored whole before its process ended: it stays.", "Removed 1 object that backup " + torn + " had left in the storage."}
-	var got []string
-	for _, e := range o.opening {
-		got = append(got, e.Message)
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-	if left, err := store.Untidied(t.Context()); err != nil || len(left) > 0 {
-		t.Errorf("still to be tidied: %v, %v", left, err)
 	}
 }

@@ -8,6 +8,18 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// flags are those that all operations have in common.
+type flags struct {
+	asJSON    bool
+	debugSync string
+}
+
+func (f *flags) add(c *cobra.Command) {
+	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object per line, the result last")
+	c.Flags().StringVar(&f.debugSync, "debug-sync", "", "take orders on this `socket`: hold, fail or kill at sync points")
+	_ = c.Flags().MarkHidden("debug-sync")
+}
+
 // refuseTwice makes it an error to give a flag of c, or of a command below it, two values:
 // the parser would take the last one without a word.
 func refuseTwice(c *cobra.Command) {
