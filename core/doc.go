@@ -5,7 +5,7 @@
 // fulfils a contract runs as a process of its own, built in or not.
 //
 //	cmd/remora     main: arguments, exit code, signals, terminal
-//	cmd            one file per command; wires all that follows
+//	cmd            one file per command; wires all that follows, turns signals into calls
 //	   |
 //	   +-- plugins/host      starts a plugin, watches it, speaks gRPC to it     \
 //	   |   plugins/sdk       what the author of a plugin imports                 } processes
@@ -23,7 +23,9 @@
 //	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/xtrabackup    pure formats
 //	   |      +-- core/keyring   the keys of an encrypted redo log
 //	   |
-//	   +-- core/run          phases in order, events, interruption; knows no MySQL
+//	   +-- core/operate      one operation with all that surrounds it: history, hooks, notices,
+//	   |                     interruption, what earlier ones left; for a command and for a daemon
+//	   +-- core/run          phases in order, events, interruption; has no MySQL in it
 //	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them
 //	   +-- core/state        history and progress of operations, in SQLite
 //	   +-- core/control      status and cancel of the running operation, on a socket
@@ -51,7 +53,8 @@
 //	a sync point listed               core/syncpoint/points.go
 //	every one of them interrupted     testscripts/stop
 //	a server for a test started       core/mysqld/mysqldtest, by core/mysqld/lab
-//	a crashed operation cleared up    cmd/crashed.go
+//	a crashed operation cleared up    core/operate/earlier.go
+//	an event said in words            core/operate/words.go
 //	the wire of plugins described     plugins/proto/README.md
 //
 // # What holds everywhere
