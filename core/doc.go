@@ -19,6 +19,7 @@
 //	   |      +-- core/repo      packs, extents, index, manifest, on top of a plug.Storage
 //	   |      +-- core/server    SQL to the live server (backup)
 //	   |      +-- core/mysqld    a mysqld that we start (restore)
+//	   |      +-- core/inert     what keeps a restored server quiet, and the record of what it is
 //	   |      +-- core/redomake  the redo log that it recovers from, made of a backup's blocks
 //	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/xtrabackup    pure formats
 //	   |      +-- core/keyring   the keys of an encrypted redo log
