@@ -20,11 +20,13 @@ const (
 	msgRollback         = "MY-013014"
 	msgShutdown         = "MY-012980" // InnoDB: "Shutdown completed; log sequence number N"
 
+	msgNewLog = "MY-012893" // a new, empty redo log was made
+
 	// After this one the server of some versions repeats it for ever.
 	msgCorruptRecord = "MY-012519"
 )
 
-// fatal messages spoil a recovery even if the server goes on after them.
+// fatal messages spoil a recovery even if the server goes on after them, and whatever else it says.
 func fatal(code string) bool {
 	switch code {
 	case msgCorruptRecord,
@@ -35,9 +37,33 @@ func fatal(code string) bool {
 		"MY-012964", // the advice that follows it
 		"MY-012930", // InnoDB did not start
 		"MY-010119", // server aborts
-		"MY-012893", // a new, empty redo log was made: nothing was recovered
 		msgNoCheckpoint:
 		return true
+	}
+	return false
+}
+
+// harmless reports whether an [ERROR] says nothing of the data that is recovered. Everything else that a server calls
+// an error fails the recovery: InnoDB leaves out what it cannot open, the undo of a table's transactions among it,
+// and starts all the same.
+func harmless(m message) bool {
+	switch m.code {
+	case "MY-013589":
+		// A file that is not in its schema's directory. It is said of databases named aux, con, nul and the like,
+		// whose directories are named otherwise (aux@@@); their files are found and opened all the same.
+		return strings.Contains(m.text, "@@@")
+	case "MY-010600", "MY-010605", "MY-010606", "MY-010607", "MY-011059", "MY-013807", "MY-010544", // relay log: not found, not opened
+		"MY-010534",                                        // the same under relay_log_recovery
+		"MY-010426", "MY-010427", "MY-013123", "MY-013124": // a channel cannot begin, for one of those reasons
+		// The relay logs of a replica are no part of a backup; where it stood is in the manifest.
+		return true
+	case "MY-010901":
+		// A library of a plugin is not on this machine. One that data needs (a keyring, an engine) is missed again,
+		// by who needs it.
+		return true
+	case "MY-013129":
+		// What a client would have been told. Of these only a component's missing library is as above.
+		return strings.Contains(m.text, "MY-001126")
 	}
 	return false
 }

@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected progress beside the logs")
 
-// The logs named after a version are real: a server killed under load, recovered with a small and with a
+// The logs named after a version are real (8.0.30 was built from its source): a server killed under load, recovered with a small and with a
 // big buffer pool. 8.0-order is one of them, with its last batch where 8.0 and 8.4 apply it and its percents as
 // a batch of more than ten quiet seconds has them.
 func TestProgressOfLogs(t *testing.T) {

@@ -52,7 +52,7 @@ type RecoverResult struct {
 	ScannedLSN    uint64 // where the redo log ended: EndLSN
 	FinalLSN      uint64 // of the data after the server has shut down
 	Duration      time.Duration
-	Errors        []string // [ERROR] lines of the log that did not fail it
+	Errors        []string // [ERROR] lines of the log; those of a recovery that went well are harmless
 }
 
 // Recover lets mysqld recover the data directory from its redo log and shut down by itself. The server listens
@@ -60,7 +60,8 @@ type RecoverResult struct {
 //
 // It fails unless the redo log was read to exactly EndLSN: a server that meets a damaged or missing block takes
 // it for the end of the log, says at most a word about it, and starts. The error carries the server's own
-// errors; code 19 means that the data or the redo log are to blame.
+// errors; code 19 means that the data or the redo log are to blame. Nor may the server have reported any error,
+// but for a few that are known to say nothing of the data.
 //
 // The doublewrite buffer is off, so a recovery that was cut short (ctx, kill, power) can leave torn pages:
 // restore the files anew before trying again. The server dies with this process, so none is left behind.
@@ -179,7 +180,9 @@ type watch struct {
 	abort  func() // ends the server
 	result RecoverResult
 	failed bool // by a fatal message
+	errors bool // one was reported that is not known to be harmless
 	full   bool // the disk is
+	keys   bool // are missing
 }
 
 func newWatch(o RecoverOptions) *watch {
@@ -206,6 +209,7 @@ func (w *watch) line(line string) {
 	if ok {
 		w.take(msg)
 	} else if strings.Contains(line, "[ERROR]") {
+		w.errors = true
 		w.keep(line)
 	}
 	if w.failed {
@@ -218,10 +222,15 @@ func (w *watch) line(line string) {
 
 func (w *watch) take(msg message) {
 	if msg.level == "ERROR" {
+		w.errors = w.errors || !harmless(msg)
 		w.full = w.full || noSpace.MatchString(msg.text)
+		w.keys = w.keys || strings.Contains(strings.ToLower(msg.text), "keyring")
 		w.keep("[" + msg.code + "] " + msg.text)
 	}
-	if fatal(msg.code) {
+	// A new log before a checkpoint was found is one instead of the backup's: nothing was recovered. Servers before
+	// 8.0.39 also make one after recovery, where the log that they recovered from is bigger than
+	// innodb_redo_log_capacity (log_downsize_requested in srv0start.cc).
+	if fatal(msg.code) || msg.code == msgNewLog && w.result.CheckpointLSN == 0 {
 		w.failed = true
 		if msg.level != "ERROR" {
 			w.keep("[" + msg.code + "] " + msg.text)
@@ -272,6 +281,8 @@ func (w *watch) judge(exit error) error {
 		return w.fail(code.Unclassified, "mysqld ended with an error: %v", exit)
 	case r.FinalLSN == 0:
 		return w.fail(code.Unclassified, "mysqld did not shut down in order")
+	case w.errors:
+		return w.fail(code.Integrity, "the server recovered the data and reported errors")
 	}
 	w.result.ScannedLSN = scanned
 	return nil
@@ -284,6 +295,8 @@ func (w *watch) fail(c code.Code, format string, args ...any) error {
 	if w.full || full(w.opts.DataDir) {
 		c = code.NoSpace
 		text += " (the disk is full)"
+	} else if w.keys {
+		text += " (mysqld must be given the keyring of the server that was backed up)"
 	}
 	for _, line := range w.result.Errors {
 		text += "\n  mysqld: " + line
