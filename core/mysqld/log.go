@@ -62,8 +62,8 @@ func harmless(m message) bool {
 		// by who needs it.
 		return true
 	case "MY-013129":
-		// What a client would have been told. Of these only a component's missing library is as above.
-		return strings.Contains(m.text, "MY-001126")
+		// What a client would have been told. Of these only a component whose library is missing is as above.
+		return strings.Contains(m.text, "MY-001126") || strings.Contains(m.text, "MY-003529")
 	}
 	return false
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 )
@@ -62,21 +64,53 @@ func TestGolden(t *testing.T) {
 				c.take(t)
 			}
 			l := c.read(t)
-			got := describe(t, l, c)
-			want := filepath.Join("testdata", c.name+".events")
-			if *update {
-				if err := os.WriteFile(want, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			b, err := os.ReadFile(want)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(b) {
-				t.Errorf("%s differs from what the log says:\n%s", want, got)
-			}
+			compare(t, filepath.Join("testdata", c.name+".events"), describe(t, l, c))
 		})
+	}
+}
+
+// The log of a real 8.0.30 (built from its source), as kill -9 left it, its three files put together behind the header of the first, which has
+// the checkpoint. The server that recovered it said in its log where it began and where the redo ended.
+func TestGolden8030(t *testing.T) {
+	const checkpoint, end = 12643852, 17659233
+	packed, err := os.ReadFile("testdata/8.0.30.redo.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	raw, err := z.DecodeAll(packed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := redo.ParseFileHeader(raw)
+	if err != nil || h.Checkpoint() != checkpoint || h.Creator != "MySQL 8.0.30" {
+		t.Fatalf("header: %+v, %v, want checkpoint %d of MySQL 8.0.30", h, err, checkpoint)
+	}
+	got := describe(t, redoLog{files: []redoFile{{h, raw[redo.HeaderSize:]}}, checkpoint: h.Checkpoint()}, capture{page: 16 << 10})
+	if line := fmt.Sprintf("checkpoint %d, parsed to %d\n", checkpoint, end); !strings.Contains(got, line) {
+		t.Errorf("the server recovered %q; got\n%s", line, got)
+	}
+	compare(t, "testdata/8.0.30.events", got)
+}
+
+// compare compares with what a file has, or writes it there.
+func compare(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs from what the log says:\n%s", file, got)
 	}
 }
 

@@ -2,10 +2,11 @@ package redo
 
 import "fmt"
 
-// Limits that a server sets on the size of a redo file, in bytes. Source: log0constants.h, LOG_FILE_MIN_SIZE and LOG_FILE_MAX_SIZE.
+// Limits on the size of a redo file that every server takes, in bytes. Source: log0constants.h, LOG_FILE_MIN_SIZE and LOG_FILE_MAX_SIZE.
+// The upper one is that of 8.0.30, which refuses to start with a larger file; later servers take 16 GiB, and any number of files.
 const (
 	MinFileSize = 64 << 10
-	MaxFileSize = 16 << 30
+	MaxFileSize = 4 << 30
 )
 
 // spareRoom is what a made log leaves free behind its end, so that recovery has room to write.
@@ -22,7 +23,7 @@ type File struct {
 func (f File) End() LSN { return f.Start + LSN(f.Size-HeaderSize) }
 
 // Layout returns the files of a redo log that a stock server recovers from: it begins with the block of the checkpoint, holds everything up to end
-// with some room behind it, and starts with id 0. pageSize is innodb_page_size, maxFile the largest file wanted (0: as large as a server takes), both in
+// with some room behind it, and starts with id 0. pageSize is innodb_page_size, maxFile the largest file wanted (0: as large as every server takes), both in
 // bytes. Sizes are multiples of the page size, as a server insists.
 func Layout(checkpoint, end LSN, pageSize int, maxFile int64) ([]File, error) {
 	if !checkpoint.Valid() || !end.Valid() || end < checkpoint {
