@@ -48,7 +48,7 @@ var arrows = map[string][]string{
 	"core/operate": {
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
 	},
-	"core/keyring":    {"core/code", "core/innodb/redo"},
+	"core/keyring":    {"core/binlog", "core/code", "core/innodb/redo"},
 	"core/staging":    {"core/code"},
 	"core/redomake":   {"core/code", "core/innodb/redo", "core/version"},
 	"core/xtrabackup": {},

@@ -12,7 +12,7 @@ import (
 
 var (
 	// ErrEncrypted means that the log is encrypted (binlog_encryption=ON),
-	// and can be read only with the server's keyring.
+	// and can be read only with the server's keyring: see Encryption.
 	ErrEncrypted = errors.New("binary log is encrypted")
 	// ErrPosition means that a position is not the end of an event, or not
 	// the end of a transaction.
@@ -21,7 +21,11 @@ var (
 
 // magicSize is the length of what a log begins with: 0xfe "bin", or 0xfd "bin"
 // for an encrypted one (binlog_ostream.h, rpl_log_encryption.h).
-const magicSize = 4
+const (
+	magicSize      = 4
+	plainMagic     = "\xfebin"
+	encryptedMagic = "\xfdbin"
+)
 
 // maxKept bounds the events whose body is kept. Servers keep to 1 GiB
 // (max_allowed_packet); memory is taken as bytes arrive, not as they are
@@ -48,8 +52,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, fmt.Errorf("read binary log: %w", noEOF(err))
 	}
 	switch string(magic[:]) {
-	case "\xfebin":
-	case "\xfdbin":
+	case plainMagic:
+	case encryptedMagic:
 		return nil, fmt.Errorf("read binary log: %w", ErrEncrypted)
 	default:
 		return nil, fmt.Errorf("read binary log: it begins with %x, want fe62696e", magic)

@@ -3,6 +3,8 @@ package binlog_test
 import (
 	"bytes"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/binlog"
+	"github.com/remora-backup/remora/core/keyring"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/needs"
 )
@@ -72,6 +75,64 @@ func TestServer(t *testing.T) {
 	}
 	if len(checked) != 3 {
 		t.Errorf("checked the logs %v, want three", checked)
+	}
+}
+
+// TestEncryptedServer compares, after each step, what the encrypted log says with gtid_executed, before and after the
+// server's master key was rotated: then it has written the header anew.
+func TestEncryptedServer(t *testing.T) {
+	bin, ring := mysqldtest.Keyring(t)
+	s := mysqldtest.Start(t, mysqldtest.Bin(bin), mysqldtest.Args("--binlog-encryption=ON"))
+	s.Exec("CREATE DATABASE b", "CREATE TABLE b.t (id INT PRIMARY KEY AUTO_INCREMENT, v LONGTEXT)", "INSERT INTO b.t (v) VALUES (REPEAT('x', 100))")
+	file, pos := s.Position()
+	gtids := s.QueryString("SELECT @@GLOBAL.gtid_executed")
+	path := filepath.Join(s.Dir, file)
+	for _, rotated := range []bool{false, true} {
+		if rotated {
+			s.Exec("ALTER INSTANCE ROTATE BINLOG MASTER KEY")
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := binlog.NewReader(f); !errors.Is(err, binlog.ErrEncrypted) {
+			t.Errorf("read as it is: %v, want %v", err, binlog.ErrEncrypted)
+		}
+		plain, err := keyring.Binlog(ring, "", f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := binlog.ExecutedAt(io.NewSectionReader(plain, 0, int64(pos)), int64(pos))
+		if err != nil || got.String() != gtids {
+			t.Errorf("key rotated %v: executed at %s:%d: %s, %v, want %s", rotated, file, pos, got, err, gtids)
+		}
+		if *update && !rotated {
+			keep(t, f, ring)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "keep the encrypted log of a real server, and its key")
+
+func keep(t *testing.T, log *os.File, ring string) {
+	t.Helper()
+	b, err := os.ReadFile(log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := binlog.ParseEncryption(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := keyring.Read(ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"binlog": b, "key": fmt.Appendf(nil, "%x\n", keys[e.KeyName])} {
+		if err := os.WriteFile("testdata/encrypted-9.7.4."+name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
