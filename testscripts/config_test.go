@@ -49,8 +49,11 @@ func configure(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("LOCKS", fmt.Sprintf(`SELECT COUNT(*) FROM performance_schema.metadata_locks m JOIN performance_schema.threads t
 		ON t.THREAD_ID = m.OWNER_THREAD_ID WHERE m.OBJECT_TYPE = 'BACKUP LOCK' AND t.PROCESSLIST_USER = '%s'`, user))
 	ts.Check(os.WriteFile(ts.MkAbs("password"), []byte(password+"\n"), 0o600))
-	text := fmt.Sprintf("[mysql]\nsocket = %q\nuser = %q\npassword_file = %q\nmysqld = %q\n[state]\ndir = %q\n",
-		socket, user, ts.MkAbs("password"), ts.Getenv("MYSQLD"), ts.MkAbs("state"))
+	text := fmt.Sprintf("[mysql]\nsocket = %q\nuser = %q\npassword_file = %q\nmysqld = %q\n", socket, user, ts.MkAbs("password"), ts.Getenv("MYSQLD"))
+	if keyring := ts.Getenv("KEYRING"); keyring != "" {
+		text += fmt.Sprintf("keyring_file = %q\n", keyring)
+	}
+	text += fmt.Sprintf("[state]\ndir = %q\n", ts.MkAbs("state"))
 	var more strings.Builder
 	for _, file := range args {
 		more.WriteString(os.Expand(ts.ReadFile(file), ts.Getenv))

@@ -15,11 +15,16 @@
 //	mysqld NAME [-data DIR] [-load] [ARGUMENT...]
 //	    Starts a server of the story's own, on restored data if DIR is named, and exports
 //	    NAME_SOCKET and NAME_LOG. With -load it gets tables of every kind.
+//	keyring
+//	    The servers that the story starts from then on have component_keyring_file, with their
+//	    keys in $KEYRING; so has the mysqld of config.
 //	stopmysqld NAME
 //	sql NAME STATEMENT...
 //	    Runs statements as root; the rows of the last one are the standard output.
 //	await NAME VALUE STATEMENT
 //	    Repeats a query until its only value is VALUE.
+//	imported NAME TABLE COPY
+//	    Makes the table COPY by EXPORT of TABLE and IMPORT TABLESPACE.
 //	writers NAME N, stopwriters NAME
 //	    Keeps N sessions writing. They must have committed something when they are stopped.
 //	same SOURCE RESTORED

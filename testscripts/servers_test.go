@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -38,7 +40,9 @@ type server struct {
 }
 
 func launch(ctx context.Context, o lab.Options, load bool) (*server, error) {
-	o.Bin, o.TCP = theWorld.mysqld, true
+	if o.TCP = true; o.Bin == "" {
+		o.Bin = theWorld.mysqld
+	}
 	// What a killed server wrote the kernel keeps, so tests need no waiting for the disk.
 	o.Args = append([]string{"--innodb-flush-method=nosync", "--sync-binlog=0", "--innodb-flush-log-at-trx-commit=2"}, o.Args...)
 	made, err := lab.Start(ctx, o)
@@ -74,7 +78,7 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: mysqld NAME [-data DIR] [-load] [ARGUMENT...]")
 	}
-	name, load, o := args[0], false, lab.Options{}
+	name, load, o := args[0], false, lab.Options{Bin: storyOf(ts).mysqld}
 	args = args[1:]
 	for len(args) > 0 && (args[0] == "-load" || args[0] == "-data") {
 		if args[0] == "-load" {
@@ -97,6 +101,50 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	})
 	s.export(ts, name)
+}
+
+// withKeyring gives the story a mysqld with a keyring of its own.
+func withKeyring(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args)
+	file := ts.MkAbs("keyring")
+	bin, dir, err := lab.Keyring(context.Background(), theWorld.mysqld, file)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(os.RemoveAll(dir)) })
+	storyOf(ts).mysqld = bin
+	ts.Setenv("MYSQLD", bin)
+	ts.Setenv("KEYRING", file)
+}
+
+// importTable makes a table as another one is, by its files.
+func importTable(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, "NAME", "TABLE", "COPY")
+	s := serverOf(ts, args[0])
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := s.DB().Conn(ctx)
+	ts.Check(err)
+	defer conn.Close()
+	exec := func(statement string) {
+		_, err := conn.ExecContext(ctx, statement)
+		ts.Check(err)
+	}
+	exec("CREATE TABLE " + args[2] + " LIKE " + args[1])
+	exec("ALTER TABLE " + args[2] + " DISCARD TABLESPACE")
+	exec("FLUSH TABLES " + args[1] + " FOR EXPORT")
+	file := func(table, ext string) string { return filepath.Join(s.Dir, strings.ReplaceAll(table, ".", "/")+ext) }
+	for _, ext := range []string{".ibd", ".cfg", ".cfp"} {
+		b, err := os.ReadFile(file(args[1], ext))
+		if ext == ".cfp" && errors.Is(err, fs.ErrNotExist) {
+			continue // only encrypted tables have one
+		}
+		ts.Check(err)
+		ts.Check(os.WriteFile(file(args[2], ext), b, 0o640))
+	}
+	exec("UNLOCK TABLES")
+	exec("ALTER TABLE " + args[2] + " IMPORT TABLESPACE")
+	for _, ext := range []string{".cfg", ".cfp"} { // the server leaves them there
+		ts.Check(os.RemoveAll(file(args[2], ext)))
+	}
 }
 
 func serverOf(ts *testscript.TestScript, name string) *server {

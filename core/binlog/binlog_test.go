@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -316,4 +318,49 @@ func FuzzTransaction(f *testing.F) {
 			t.Errorf("transaction of %x: %+v", body, tx)
 		}
 	})
+}
+
+// The log of a real 8.0.30 (built from its source) without GTIDs, killed at the position that its log_status had named.
+func TestLogOf8030(t *testing.T) {
+	packed, err := os.ReadFile("testdata/8.0.30.binlog.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	b, err := z.DecodeAll(packed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const position = 741202
+	d, err := NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := d.Format(), (Format{Version: 4, Server: "8.0.30", Checksums: true, InUse: true}); got != want {
+		t.Errorf("format: %+v, want %+v", got, want)
+	}
+	seen := map[Type]int{}
+	for {
+		e, err := d.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[e.Type]++
+	}
+	if d.Position() != position || seen[AnonymousGTID] < 10 || seen[XID] == 0 || seen[XAPrepare] != 1 || seen[GTIDEvent] != 0 {
+		t.Errorf("read to %d, want %d: %v", d.Position(), position, seen)
+	}
+	if set, err := ExecutedAt(bytes.NewReader(b), position); err != nil || set.String() != "" {
+		t.Errorf("executed: %s, %v, want none", set, err)
+	}
+	if _, err := ExecutedAt(bytes.NewReader(b), position-1); !errors.Is(err, ErrPosition) {
+		t.Errorf("executed a byte before: %v, want %v", err, ErrPosition)
+	}
 }
