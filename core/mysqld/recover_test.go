@@ -64,6 +64,15 @@ func TestRecover(t *testing.T) {
 		if got := s.QueryString("SELECT CONCAT(COUNT(*), ' ', SUM(c = 'lost')) FROM d.t"); got != "32768 0" {
 			t.Errorf("rows and uncommitted changes: got %s, want 32768 0", got)
 		}
+		// What the server calls an error, and is none of the data.
+		for _, code := range []string{"MY-013589", "MY-010901", "MY-013129"} {
+			if !strings.Contains(strings.Join(r.Errors, "\n"), code) {
+				t.Errorf("errors: got %q, want %s among them", r.Errors, code)
+			}
+		}
+		if got := s.QueryString("SELECT id FROM aux.nul"); got != "7" {
+			t.Errorf("row of aux.nul: got %s, want 7", got)
+		}
 	})
 
 	for _, c := range []struct {
@@ -114,6 +123,34 @@ func TestRecover(t *testing.T) {
 	})
 }
 
+// A server without the keyring leaves encrypted tables as they are, the changes of open transactions too, and starts.
+func TestRecoverWithoutTheKeyring(t *testing.T) {
+	needs.Server(t)
+	bin, _ := mysqldtest.Keyring(t)
+	s := mysqldtest.Start(t, mysqldtest.Bin(bin))
+	s.Exec("CREATE DATABASE d", "CREATE TABLE d.sealed (id INT PRIMARY KEY) ENCRYPTION='Y'", "INSERT INTO d.sealed VALUES (1)")
+	tx, err := s.DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec("UPDATE d.sealed SET id = 2"); err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("FLUSH ENGINE LOGS", "DO innodb_redo_log_sharp_checkpoint()")
+	s.Kill()
+	recover := func(bin, dir string, end uint64) (mysqld.RecoverResult, error) {
+		return mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: dir, EndLSN: end, LogBin: "binlog", RedoBytes: 64 << 20})
+	}
+	r, _ := recover(bin, copyOf(t, s.Dir), 1<<60)
+	end := max(r.ScannedLSN, r.CheckpointLSN)
+	if _, err := recover(mysqldtest.Binary(t), copyOf(t, s.Dir), end); code.Of(err) != code.Integrity || !strings.Contains(err.Error(), "must be given the keyring") {
+		t.Errorf("without the keyring: got %v, want code %d and what is missing", err, code.Integrity)
+	}
+	if _, err := recover(bin, copyOf(t, s.Dir), end); err != nil {
+		t.Errorf("with the keyring: %v", err)
+	}
+}
+
 // Some servers repeat this message for ever: the first one ends them.
 // What a full disk leads to says nothing of the data.
 func TestRecoverOnAFullDisk(t *testing.T) {
@@ -160,6 +197,8 @@ func crash(t *testing.T) string {
 	for range 15 {
 		s.Exec("INSERT INTO d.t (c) SELECT REPEAT(CHAR(97 + RAND() * 25), 255) FROM d.t")
 	}
+	s.Exec("CREATE DATABASE aux", "CREATE TABLE aux.nul (id INT PRIMARY KEY)", "INSERT INTO aux.nul VALUES (7)",
+		"INSERT INTO mysql.plugin VALUES ('gone', 'gone.so')", "INSERT INTO mysql.component VALUES (99, 99, 'file://component_gone')")
 	tx, err := s.DB().BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
