@@ -52,15 +52,19 @@ type Server struct {
 	db      *sql.DB
 	where   string // for messages
 	version version.Version
+	first   *pin // the life of the server that all connections lead to
 }
 
-// Connect connects and makes sure that the server is of a supported version. The caller calls Close.
+// Connect connects and makes sure that the server is of a supported version. The settings of every session are
+// known, and every session leads to the same life of the same server (First): a connection to another one, or to
+// the same after a restart, is an error with code 13 that names both. The caller calls Close.
 func Connect(ctx context.Context, c Config) (*Server, error) {
-	db, where, err := Open(c)
+	first := &pin{}
+	db, where, err := open(c, first)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{db: db, where: where}
+	s := &Server{db: db, where: where, first: first}
 	var number, comment string
 	if err := s.row(ctx, "SELECT @@version, @@version_comment", &number, &comment); err != nil {
 		db.Close()
@@ -78,13 +82,15 @@ func Connect(ctx context.Context, c Config) (*Server, error) {
 }
 
 // Open returns a pool for the settings, without connecting yet, and the server's address for messages. Each
-// connection is made within ten seconds or fails.
-func Open(c Config) (db *sql.DB, where string, err error) {
+// connection is made within ten seconds or fails, and its session's settings are known; which server it leads to
+// the caller may ask with IdentityOf.
+func Open(c Config) (db *sql.DB, where string, err error) { return open(c, nil) }
+
+func open(c Config, first *pin) (db *sql.DB, where string, err error) {
 	m := mysql.NewConfig()
 	m.User, m.Passwd = c.User, c.Password
-	m.Timeout = 10 * time.Second
+	m.Timeout = connectLimit
 	m.Logger = &mysql.NopLogger{} // what it logs is also returned as an error
-	m.Params = map[string]string{"lock_wait_timeout": "30"}
 	m.ConnectionAttributes = "program_name:" + cmp.Or(c.Program, "remora")
 	if host, err := os.Hostname(); err == nil {
 		m.ConnectionAttributes += "," + hostAttribute + ":" + host
@@ -100,11 +106,11 @@ func Open(c Config) (db *sql.DB, where string, err error) {
 		}
 		m.Net, m.Addr = "tcp", net.JoinHostPort(c.Host, strconv.Itoa(port))
 	}
-	connector, err := mysql.NewConnector(m)
+	made, err := mysql.NewConnector(m)
 	if err != nil {
 		return nil, "", code.New(code.Usage, "connect to %s: %w", m.Addr, err)
 	}
-	db = sql.OpenDB(connector)
+	db = sql.OpenDB(connector{made, first})
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections) // what is asked under a lock must not wait for a connection
 	db.SetConnMaxIdleTime(time.Minute)

@@ -39,7 +39,7 @@ func (s *Server) RegisterConsumer(ctx context.Context) (*Consumer, error) {
 		err = ErrConsumerTaken
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("register a redo log consumer: %w", err), c.drop())
+		return nil, errors.Join(fmt.Errorf("register a redo log consumer: %w", err), c.end())
 	}
 	return c, nil
 }
@@ -52,10 +52,19 @@ func (s *Server) leased(ctx context.Context) (*sql.Conn, error) {
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
-	if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION wait_timeout = %d", int(consumerLease.Seconds()))); err != nil {
-		return nil, errors.Join(classify(ctx, err), conn.Close())
+	if err := Adjust(ctx, conn, Setting{"wait_timeout", fmt.Sprint(int(consumerLease.Seconds()))}); err != nil {
+		return nil, errors.Join(err, drop(conn))
 	}
 	return conn, nil
+}
+
+// drop ends a connection for good rather than giving it back to the pool, which would hand its settings on.
+func drop(conn *sql.Conn) error {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // this is how sql.Conn is told
+	if err := conn.Close(); !errors.Is(err, sql.ErrConnDone) {
+		return err
+	}
+	return nil // closed because it was bad
 }
 
 // Advance tells the server that redo before lsn is no longer needed. A lower LSN than before is an error.
@@ -87,7 +96,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("unregister the redo log consumer: %w", err)
 	}
-	return errors.Join(err, c.drop())
+	return errors.Join(err, c.end())
 }
 
 func (c *Consumer) ask(ctx context.Context, query string) (int, error) {
@@ -101,13 +110,9 @@ func (c *Consumer) ask(ctx context.Context, query string) (int, error) {
 	return answer, err
 }
 
-// drop ends the connection for good rather than giving it back to the pool.
-func (c *Consumer) drop() error {
-	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn }) // this is how sql.Conn is told
-	err := c.conn.Close()
+// end ends the connection, and with it the consumer.
+func (c *Consumer) end() error {
+	err := drop(c.conn)
 	c.conn = nil
-	if errors.Is(err, sql.ErrConnDone) {
-		return nil // closed because it was bad
-	}
 	return err
 }

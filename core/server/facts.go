@@ -7,22 +7,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/version"
 )
-
-// Identity is one life of one server: it differs after a restart, and on another server. Two are compared
-// with ==.
-type Identity struct {
-	UUID    string // server_uuid
-	Started int64  // Unix seconds
-}
-
-func (i Identity) String() string {
-	return fmt.Sprintf("%s started %s", i.UUID, time.Unix(i.Started, 0).UTC().Format(time.RFC3339))
-}
 
 // Facts are the settings of a server that matter to a backup. Paths are as the server has them: relative ones
 // are relative to DataDir.
@@ -68,20 +56,6 @@ func (f Facts) abs(dir string) string {
 		return filepath.Clean(dir)
 	}
 	return filepath.Join(f.DataDir, dir)
-}
-
-// Identity asks which life of which server this is.
-//
-// The start time is exact, not a guess: the server computes Uptime as the time of the statement less the start
-// time (sql/mysqld.cc, show_starttime), and UNIX_TIMESTAMP() is that same time of the same statement.
-func (s *Server) Identity(ctx context.Context) (Identity, error) {
-	var i Identity
-	err := s.row(ctx, `SELECT @@server_uuid, CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED)
-		FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Uptime'`, &i.UUID, &i.Started)
-	if err != nil {
-		return Identity{}, fmt.Errorf("read the server's identity: %w", err)
-	}
-	return i, nil
 }
 
 // Facts reads the settings.

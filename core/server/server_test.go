@@ -367,11 +367,12 @@ func TestServerThatChanges(t *testing.T) {
 		t.Errorf("identity of a stopped server: got %v (code %d), want code %d", err, code.Of(err), code.ServerGone)
 	}
 	s.Restart()
-	after, err := root.Identity(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	_, err = root.Identity(t.Context())
+	if code.Of(err) != code.ServerGone || !strings.Contains(err.Error(), "restarted: it was "+before.String()) {
+		t.Errorf("a new connection after a restart: got %v (code %d), want code %d", err, code.Of(err), code.ServerGone)
 	}
-	if after == before || after.UUID != before.UUID {
+	root = connect(t, server.Config{Socket: s.Socket, User: "root"})
+	if after := root.First(); after == before || after.UUID != before.UUID {
 		t.Errorf("identity after a restart: got %v, was %v", after, before)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
