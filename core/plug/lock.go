@@ -46,6 +46,21 @@ type Held interface {
 	Release(ctx context.Context) (time.Duration, error)
 }
 
+// Locked is one life of one server, as the session that holds a lock on it was told.
+type Locked struct {
+	UUID    string // server_uuid
+	Started int64  // Unix seconds: UNIX_TIMESTAMP() - Uptime, of one statement
+}
+
+// HeldOn is what a Held can do that knows which server it locks. A host that reaches the
+// server by connections of its own makes sure that it is the same one: names with several
+// addresses and proxies lead to more than one.
+type HeldOn interface {
+	Held
+	// Locked returns the server, the zero value if it is not known after all.
+	Locked() Locked
+}
+
 // Blocker is a session that stands in the way of a lock.
 type Blocker struct {
 	ProcessID uint64        `json:"process_id"` // the id that KILL and SHOW PROCESSLIST use

@@ -22,7 +22,11 @@ type Identity struct {
 }
 
 func (i Identity) String() string {
-	return fmt.Sprintf("%s (%s:%d, started %s)", i.UUID, i.Host, i.Port, time.Unix(i.Started, 0).UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s (%s:%d, %s)", i.UUID, i.Host, i.Port, i.started())
+}
+
+func (i Identity) started() string {
+	return "started " + time.Unix(i.Started, 0).UTC().Format(time.RFC3339)
 }
 
 // The start time is exact, not a guess: the server computes Uptime as the time of the statement less the start
@@ -114,6 +118,8 @@ func (p *pin) same(now Identity) error {
 	return differ(p.first, now)
 }
 
+const oneServer = "let [mysql] name one server: its socket, or an address of its own; no proxy before several, no name of several"
+
 // differ is the error that says that two answers came from two lives.
 func differ(first, now Identity) error {
 	restarted := now
@@ -121,6 +127,6 @@ func differ(first, now Identity) error {
 	if restarted == first {
 		return code.Hint(code.ServerGone, "back up again", "the server was restarted: it was %v, it is %v", first, now)
 	}
-	return code.Hint(code.ServerGone, "let [mysql] name one server: its socket, or an address of its own, no proxy and no name of several servers",
+	return code.Hint(code.ServerGone, oneServer,
 		"connections reach two servers: %v, and %v", first, now)
 }

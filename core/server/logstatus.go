@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/remora-backup/remora/core/code"
 )
 
 // LogStatus is where the server's logs were at one moment, consistently. Of the GTIDs one should rather
@@ -32,7 +34,8 @@ type Channel struct {
 	ApplierRunning bool
 }
 
-// LogStatus reads performance_schema.log_status. The server stops its logs for the moment.
+// LogStatus reads performance_schema.log_status. The server stops its logs for the moment. That it is the server
+// that Connect found, its own answer shows.
 func (s *Server) LogStatus(ctx context.Context) (LogStatus, error) {
 	var st LogStatus
 	var local, replication, engines []byte
@@ -40,6 +43,9 @@ func (s *Server) LogStatus(ctx context.Context) (LogStatus, error) {
 		&st.ServerUUID, &local, &replication, &engines)
 	if err == nil {
 		err = st.parse(local, replication, engines)
+	}
+	if first := s.First(); err == nil && st.ServerUUID != first.UUID {
+		err = code.Hint(code.ServerGone, oneServer, "connections reach two servers: %v, and %s", first, st.ServerUUID)
 	}
 	if err != nil {
 		return LogStatus{}, fmt.Errorf("read log_status: %w", err)

@@ -70,9 +70,9 @@ func testSettled(t *testing.T, s *mysqldtest.Server) {
 	s.Exec("DROP TABLE a.new")
 	odd := s.QueryString(`SELECT GROUP_CONCAT(VARIABLE_NAME, '=', VARIABLE_VALUE) FROM performance_schema.variables_by_thread
 		JOIN performance_schema.threads USING (THREAD_ID) WHERE PROCESSLIST_USER = 'few' AND (VARIABLE_NAME, VARIABLE_VALUE) IN
-		(('lock_wait_timeout', '1'), ('innodb_lock_wait_timeout', '1'), ('net_read_timeout', '1'), ('net_write_timeout', '1'), ('wait_timeout', '1'),
+		(('autocommit', 'OFF'), ('transaction_isolation', 'SERIALIZABLE'), ('transaction_isolation', 'READ-UNCOMMITTED'), ('lock_wait_timeout', '1'), ('innodb_lock_wait_timeout', '1'), ('net_read_timeout', '1'), ('net_write_timeout', '1'), ('wait_timeout', '1'),
 		('transaction_read_only', 'ON'), ('max_join_size', '1'), ('sql_big_selects', 'OFF'), ('max_sort_length', '4'), ('group_concat_max_len', '4'),
-		('information_schema_stats_expiry', '86400'), ('sql_buffer_result', 'ON'), ('completion_type', 'CHAIN'), ('completion_type', 'RELEASE'))`)
+		('information_schema_stats_expiry', '86400'), ('sql_buffer_result', 'ON'), ('completion_type', 'CHAIN'), ('completion_type', 'RELEASE')) OR PROCESSLIST_USER = 'few' AND VARIABLE_NAME = 'sql_mode' AND VARIABLE_VALUE <> 'STRICT_ALL_TABLES'`)
 	if odd != "" {
 		t.Errorf("the session has %s", odd)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/remora-backup/remora/core/code"
 )
 
 // TablespacePath is where the dictionary says that a tablespace lies.
@@ -44,14 +46,13 @@ const (
 )
 
 // HoldsBackupLock looks whether the connection with that id holds the backup lock. It needs SELECT on
-// performance_schema.metadata_locks and threads, and the instrument that fills it; our own locks show whether
-// that is on.
+// performance_schema.metadata_locks, and the instrument that fills it; our own locks show whether that is on.
 func (s *Server) HoldsBackupLock(ctx context.Context, connection uint64) (Sight, error) {
 	var held, own int
 	err := s.row(ctx, fmt.Sprintf(`SELECT
-		COUNT(CASE WHEN l.OBJECT_TYPE LIKE 'BACKUP%%' AND l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID = %d THEN 1 END),
-		COUNT(CASE WHEN t.PROCESSLIST_ID = CONNECTION_ID() THEN 1 END)
-		FROM performance_schema.metadata_locks l JOIN performance_schema.threads t ON l.OWNER_THREAD_ID = t.THREAD_ID`, connection), &held, &own)
+		COUNT(CASE WHEN OBJECT_TYPE LIKE 'BACKUP%%' AND LOCK_STATUS = 'GRANTED' AND OWNER_THREAD_ID = PS_THREAD_ID(%d) THEN 1 END),
+		COUNT(CASE WHEN OWNER_THREAD_ID = PS_CURRENT_THREAD_ID() THEN 1 END)
+		FROM performance_schema.metadata_locks`, connection), &held, &own)
 	switch {
 	case errors.Is(err, ErrNotAllowed):
 		return Unseen, nil
@@ -63,6 +64,61 @@ func (s *Server) HoldsBackupLock(ctx context.Context, connection uint64) (Sight,
 		return No, nil
 	}
 	return Unseen, nil
+}
+
+// Holder is what a lock plugin says of the session that holds the backup lock.
+type Holder struct {
+	Connection uint64 // its id; 0 if it is not known
+	UUID       string // server_uuid of the server that is locked; "" if it is not known
+	Started    int64  // start of that server, Unix seconds
+}
+
+// ProveLocked makes sure that this very server is locked by the session that the plugin names. Ask it under the
+// lock, and once before with the zero Holder, so that nothing has to be opened then: the answer does not matter.
+//
+// The plugin's word that the server is ours must hold if it gives one; an error with code 14 names both servers.
+// Then the lock is looked at in performance_schema.metadata_locks. Where that cannot be seen, it is enough that
+// the plugin named this life of this server and that the session is there: the plugin got its lock from nobody
+// else. With neither, nothing is proven, and the error (code 14) names the grant or the setting that is missing.
+func (s *Server) ProveLocked(ctx context.Context, h Holder) error {
+	ours := s.First()
+	if h.UUID != "" && (h.UUID != ours.UUID || h.Started != ours.Started) {
+		other := Identity{UUID: h.UUID, Started: h.Started}
+		return code.Hint(code.Lock, oneServer, "the lock plugin locked server %s (%s), the backup is one of server %v", other.UUID, other.started(), ours)
+	}
+	seen, err := s.HoldsBackupLock(ctx, h.Connection)
+	switch {
+	case err != nil:
+		return err
+	case seen == Yes:
+		return nil
+	case seen == No && h.Connection != 0:
+		return code.New(code.Lock, "the lock plugin says that connection %d holds the backup lock, server %v says that it does not", h.Connection, ours)
+	case h.UUID == "" || h.Connection == 0:
+		return s.unproven(ctx)
+	}
+	var there int
+	if err := s.row(ctx, fmt.Sprintf("SELECT COUNT(*) FROM performance_schema.processlist WHERE ID = %d", h.Connection), &there); err != nil {
+		return fmt.Errorf("look for the session that holds the backup lock: %w", err)
+	}
+	if there == 0 {
+		return code.New(code.Lock, "the lock plugin says that connection %d holds the backup lock, server %v has no such connection", h.Connection, ours)
+	}
+	return nil
+}
+
+// unproven says what keeps the lock from being seen.
+func (s *Server) unproven(ctx context.Context) error {
+	hint := "let the lock plugin say which server and connection hold the lock, and UPDATE performance_schema.setup_instruments SET ENABLED = 'YES' WHERE NAME = 'wait/lock/metadata/sql/mdl'"
+	err := s.row(ctx, "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE FALSE", new(int))
+	if errors.Is(err, ErrNotAllowed) {
+		var account string
+		if err := s.row(ctx, "SELECT CURRENT_USER()", &account); err != nil {
+			return fmt.Errorf("look for the backup lock: %w", err)
+		}
+		hint = "GRANT SELECT ON performance_schema.metadata_locks TO " + quoteAccount(account) + ";"
+	}
+	return code.Hint(code.Lock, hint, "the lock plugin does not say which server it locked, and whether the backup lock is held cannot be seen")
 }
 
 // Altered is how often the instance was altered, and when that was asked.

@@ -1,8 +1,11 @@
 package server_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
@@ -54,6 +57,7 @@ func TestWindow(t *testing.T) {
 	if got, err := all.HoldsBackupLock(t.Context(), id+1); err != nil || got != server.No {
 		t.Errorf("lock of another connection: %v, %v; want %v", got, err, server.No)
 	}
+	proveLocked(t, s, all, few, id)
 	if _, err := conn.ExecContext(t.Context(), "UNLOCK INSTANCE"); err != nil {
 		t.Fatal(err)
 	}
@@ -80,4 +84,44 @@ func TestWindow(t *testing.T) {
 	switched(all, server.Unseen, 1)
 	s.Exec("SET GLOBAL log_error_verbosity = 3", "ALTER INSTANCE DISABLE INNODB REDO_LOG", "ALTER INSTANCE ENABLE INNODB REDO_LOG")
 	switched(all, server.Yes, 3)
+}
+
+// proveLocked: connection id holds the lock, conn of this test does not.
+func proveLocked(t *testing.T, s *mysqldtest.Server, all, few *server.Server, id uint64) {
+	t.Helper()
+	ours := all.First()
+	mdl := "UPDATE performance_schema.setup_instruments SET ENABLED = '%s' WHERE NAME = 'wait/lock/metadata/sql/mdl'"
+	for _, c := range []struct {
+		name   string
+		who    *server.Server
+		holder server.Holder
+		want   string // in the error; "": none
+		hint   string
+	}{
+		{"seen", all, server.Holder{Connection: id}, "", ""},
+		{"seen, and named", all, server.Holder{Connection: id, UUID: ours.UUID, Started: ours.Started}, "", ""},
+		{"seen that it is not", all, server.Holder{Connection: id + 1, UUID: ours.UUID, Started: ours.Started}, "says that it does not", ""},
+		{"another server", all, server.Holder{Connection: id, UUID: "b", Started: ours.Started}, "locked server b", "one server"},
+		{"another life", all, server.Holder{Connection: id, UUID: ours.UUID, Started: ours.Started - 1}, "locked server " + ours.UUID, "one server"},
+		{"unseen, but named", few, server.Holder{Connection: id, UUID: ours.UUID, Started: ours.Started}, "", ""},
+		{"unseen, no such session", few, server.Holder{Connection: 1 << 30, UUID: ours.UUID, Started: ours.Started}, "no such connection", ""},
+		{"unseen and not named", few, server.Holder{Connection: id}, "cannot be seen", "GRANT SELECT ON performance_schema.metadata_locks TO 'few'@'localhost';"},
+		{"nothing said", all, server.Holder{}, "cannot be seen", "let the lock plugin say"},
+	} {
+		err := c.who.ProveLocked(t.Context(), c.holder)
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: got %v", c.name, err)
+			}
+			continue
+		}
+		if code.Of(err) != code.Lock || !strings.Contains(err.Error(), c.want) || !strings.Contains(code.HintOf(err), c.hint) {
+			t.Errorf("%s: got %v (code %d, hint %q), want %q and %q", c.name, err, code.Of(err), code.HintOf(err), c.want, c.hint)
+		}
+	}
+	s.Exec(fmt.Sprintf(mdl, "NO"))
+	if err := all.ProveLocked(t.Context(), server.Holder{Connection: id + 1}); !strings.Contains(code.HintOf(err), "setup_instruments") {
+		t.Errorf("the instrument is off: got %v (hint %q)", err, code.HintOf(err))
+	}
+	s.Exec(fmt.Sprintf(mdl, "YES"))
 }

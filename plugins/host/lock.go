@@ -37,6 +37,7 @@ func (l *locker) Acquire(ctx context.Context, scope plug.Scope, wait time.Durati
 	case *pb.AcquireResponse_Granted:
 		h := &held{l: l, id: id, owner: r.Granted.Owner, lost: make(chan struct{}), watching: make(chan struct{})}
 		h.waited = time.Duration(r.Granted.WaitedUs) * time.Microsecond
+		h.on = plug.Locked{UUID: r.Granted.ServerUuid, Started: r.Granted.ServerStarted}
 		h.watch(ctx)
 		return h, nil
 	case *pb.AcquireResponse_TimedOut:
@@ -76,6 +77,7 @@ type held struct {
 	id     string
 	owner  uint64
 	waited time.Duration
+	on     plug.Locked
 
 	lost     chan struct{}
 	loseOnce sync.Once
@@ -89,6 +91,7 @@ type held struct {
 
 func (h *held) Owner() uint64         { return h.owner }
 func (h *held) Waited() time.Duration { return h.waited }
+func (h *held) Locked() plug.Locked   { return h.on }
 func (h *held) Lost() <-chan struct{} { return h.lost }
 
 // watch waits for the loss, of which the end of the plugin is one.

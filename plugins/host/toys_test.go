@@ -62,6 +62,7 @@ type toyHeld struct {
 func (h *toyHeld) lose()                 { h.once.Do(func() { close(h.lost) }) }
 func (h *toyHeld) Owner() uint64         { return uint64(h.l.server.Port) }
 func (h *toyHeld) Waited() time.Duration { return 3 * time.Second }
+func (h *toyHeld) Locked() plug.Locked   { return plug.Locked{UUID: "u", Started: 7} }
 func (h *toyHeld) Lost() <-chan struct{} { return h.lost }
 
 func (h *toyHeld) Check(context.Context) error {
@@ -107,6 +108,9 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel() // the lock outlives it
+	if on := h.(plug.HeldOn).Locked(); on != (plug.Locked{UUID: "u", Started: 7}) {
+		t.Errorf("locked server: got %+v", on)
+	}
 	if h.Owner() != 4711 || h.Waited() != 3*time.Second || !exists(file) {
 		t.Errorf("got owner %d, waited %v, held %v", h.Owner(), h.Waited(), exists(file))
 	}

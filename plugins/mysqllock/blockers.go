@@ -2,6 +2,7 @@ package mysqllock
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"time"
 
@@ -31,19 +32,24 @@ WHERE type = 'FOREGROUND' AND processlist_command IN ('Query', 'Execute')
 	AND EXISTS (SELECT 1 FROM performance_schema.threads WHERE processlist_id = ? AND processlist_state LIKE '%flush%')
 ORDER BY 3 DESC LIMIT 5`
 
-// blockers names who stands in the way of session id, as far as it may be known: the
+// blockers names who stands in the way of the session, as far as it may be known: the
 // account may not be allowed to see that, and that is no reason to fail.
-func (l *Lock) blockers(ctx context.Context, id uint64, waited time.Duration) []plug.Blocker {
+func (s *session) blockers(ctx context.Context, waited time.Duration) []plug.Blocker {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if b := l.ask(ctx, holders, id); len(b) > 0 {
+	conn, err := s.beside(ctx)
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	if b := ask(ctx, conn, holders, s.id); len(b) > 0 {
 		return b
 	}
-	return l.ask(ctx, older, id, int(waited.Seconds()), id)
+	return ask(ctx, conn, older, s.id, int(waited.Seconds()), s.id)
 }
 
-func (l *Lock) ask(ctx context.Context, query string, args ...any) []plug.Blocker {
-	rows, err := l.db.QueryContext(ctx, query, args...)
+func ask(ctx context.Context, conn *sql.Conn, query string, args ...any) []plug.Blocker {
+	rows, err := conn.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil
 	}

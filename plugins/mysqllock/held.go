@@ -31,6 +31,7 @@ func hold(s *session, unlock string, waited time.Duration) *held {
 }
 
 func (h *held) Owner() uint64         { return h.s.id }
+func (h *held) Locked() plug.Locked   { return plug.Locked{UUID: h.s.on.UUID, Started: h.s.on.Started} }
 func (h *held) Waited() time.Duration { return h.waited }
 func (h *held) Lost() <-chan struct{} { return h.lost }
 
@@ -59,21 +60,21 @@ func (h *held) check() error {
 	if h.end != nil {
 		return h.end
 	}
-	ask := func() (id uint64, err error) {
+	ask := func() (id uint64, uuid string, err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), min(h.s.l.lease/2, patience))
 		defer cancel()
-		err = h.s.conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id)
-		return id, err
+		err = h.s.conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), @@server_uuid").Scan(&id, &uuid)
+		return id, uuid, err
 	}
-	id, err := ask()
+	id, uuid, err := ask()
 	if number(err) == errQueryInterrupted {
-		id, err = ask() // KILL QUERY ends a statement, not a lock
+		id, uuid, err = ask() // KILL QUERY ends a statement, not a lock
 	}
 	switch {
 	case err != nil:
 		h.lose(fmt.Errorf("%w: session %d: %w", plug.ErrLockLost, h.s.id, err))
-	case id != h.s.id:
-		h.lose(fmt.Errorf("%w: session %d is now %d", plug.ErrLockLost, h.s.id, id))
+	case id != h.s.id || uuid != h.s.on.UUID:
+		h.lose(fmt.Errorf("%w: session %d of server %s is now session %d of %s", plug.ErrLockLost, h.s.id, h.s.on.UUID, id, uuid))
 	}
 	return h.end
 }
@@ -103,7 +104,7 @@ func (h *held) Release(ctx context.Context) (time.Duration, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.check(); err != nil {
-		h.s.l.kill(ctx, "KILL", h.s.id) // if it only hangs, this unlocks
+		h.s.kill(ctx, "KILL") // if it only hangs, this unlocks
 		return 0, err
 	}
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -116,7 +117,7 @@ func (h *held) Release(ctx context.Context) (time.Duration, error) {
 	h.end = fmt.Errorf("%w: it was released", plug.ErrLockLost)
 	h.s.end()
 	if err != nil {
-		h.s.l.kill(ctx, "KILL", h.s.id)
+		h.s.kill(ctx, "KILL")
 		return 0, fmt.Errorf("unlock: %w", err)
 	}
 	return took, nil

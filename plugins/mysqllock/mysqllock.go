@@ -128,7 +128,7 @@ func (l *Lock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration
 	begun := time.Now()
 	result := make(chan error, 1)
 	go func() { result <- s.exec(own, words.lock) }()
-	why, err := l.await(ctx, s, wait, result)
+	why, err := s.await(ctx, wait, result)
 	if err == nil {
 		return hold(s, words.unlock, time.Since(begun)), nil
 	}
@@ -148,7 +148,7 @@ type waiting struct {
 
 // await waits for the lock statement, and looks at who is in its way: afterwards, it
 // could not be known.
-func (l *Lock) await(ctx context.Context, s *session, wait time.Duration, result <-chan error) (waiting, error) {
+func (s *session) await(ctx context.Context, wait time.Duration, result <-chan error) (waiting, error) {
 	var w waiting
 	begun := time.Now()
 	// The server counts in seconds, and only part of a statement's waits.
@@ -161,15 +161,15 @@ func (l *Lock) await(ctx context.Context, s *session, wait time.Duration, result
 		case err := <-result:
 			return w, err
 		case <-look.C:
-			if b := l.blockers(ctx, s.id, time.Since(begun)); len(b) > 0 {
+			if b := s.blockers(ctx, time.Since(begun)); len(b) > 0 {
 				w.blockers = b
 			}
 			look.Reset(time.Second)
 		case <-limit.C:
 			w.late = true
-			l.kill(ctx, "KILL QUERY", s.id)
+			s.kill(ctx, "KILL QUERY")
 		case <-ctx.Done():
-			l.kill(ctx, "KILL", s.id)
+			s.kill(ctx, "KILL")
 			return w, context.Cause(ctx)
 		}
 	}
@@ -177,10 +177,15 @@ func (l *Lock) await(ctx context.Context, s *session, wait time.Duration, result
 
 // kill ends a statement or a session from another connection. It is a help, not a need:
 // the session also ends by itself.
-func (l *Lock) kill(ctx context.Context, how string, id uint64) {
+func (s *session) kill(ctx context.Context, how string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	_, _ = l.db.ExecContext(ctx, fmt.Sprintf("%s %d", how, id))
+	conn, err := s.beside(ctx)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = conn.ExecContext(ctx, fmt.Sprintf("%s %d", how, s.id))
 }
 
 // session is one connection with a lease.
@@ -188,6 +193,7 @@ type session struct {
 	l    *Lock
 	conn *sql.Conn
 	id   uint64
+	on   server.Identity // the server it leads to
 }
 
 func (l *Lock) session(ctx context.Context, wait time.Duration) (*session, error) {
@@ -196,9 +202,12 @@ func (l *Lock) session(ctx context.Context, wait time.Duration) (*session, error
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	s := &session{l: l, conn: conn}
-	set := fmt.Sprintf("SET SESSION lock_wait_timeout=%d, wait_timeout=%d", seconds(wait), seconds(l.lease))
-	if _, err = conn.ExecContext(ctx, set); err == nil {
+	err = server.Adjust(ctx, conn, server.Setting{Name: "lock_wait_timeout", Value: seconds(wait)}, server.Setting{Name: "wait_timeout", Value: seconds(l.lease)})
+	if err == nil {
 		err = conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&s.id)
+	}
+	if err == nil {
+		s.on, err = server.IdentityOf(ctx, conn)
 	}
 	if err != nil {
 		s.end()
@@ -207,7 +216,27 @@ func (l *Lock) session(ctx context.Context, wait time.Duration) (*session, error
 	return s, nil
 }
 
-func seconds(d time.Duration) int { return max(1, int(math.Ceil(d.Seconds()))) }
+// beside returns another connection to the same server, to look at the session or to kill it. Not every connection
+// leads there: a session of that number on another server is somebody else's.
+func (s *session) beside(ctx context.Context) (*sql.Conn, error) {
+	for range 4 {
+		conn, err := s.l.db.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		on, err := server.IdentityOf(ctx, conn)
+		if err == nil && on == s.on {
+			return conn, nil
+		}
+		drop(conn)
+	}
+	return nil, fmt.Errorf("no other connection leads to server %v", s.on)
+}
+
+// seconds is d for a server's timeout, which may be a year at most.
+func seconds(d time.Duration) string {
+	return fmt.Sprint(min(365*24*3600, max(1, int(math.Ceil(d.Seconds())))))
+}
 
 func (s *session) exec(ctx context.Context, all []string) error {
 	for _, q := range all {
@@ -219,9 +248,11 @@ func (s *session) exec(ctx context.Context, all []string) error {
 }
 
 // end closes the connection, so that the pool does not give its settings to another.
-func (s *session) end() {
-	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // it is what closes it
-	_ = s.conn.Close()
+func (s *session) end() { drop(s.conn) }
+
+func drop(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // it is what closes it
+	_ = conn.Close()
 }
 
 // The server's error numbers, see mysqld_error.h.

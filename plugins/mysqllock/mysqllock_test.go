@@ -161,6 +161,10 @@ func lockedAndReleased(w *world) {
 	if err := w.db.QueryRow("SELECT user FROM information_schema.processlist WHERE id=?", h.Owner()).Scan(&user); err != nil || user != "root" {
 		w.t.Errorf("owner %d: got %q, %v", h.Owner(), user, err)
 	}
+	on, ok := h.(plug.HeldOn)
+	if want := w.server.QueryString("SELECT @@server_uuid"); !ok || on.Locked().UUID != want || time.Since(time.Unix(on.Locked().Started, 0)) > time.Hour {
+		w.t.Errorf("locked server: got %+v, want %s, started within the hour", h, want)
+	}
 	if err := h.Check(w.t.Context()); err != nil {
 		w.t.Errorf("check: %v", err)
 	}

@@ -145,10 +145,11 @@ func (s *lockServer) Acquire(ctx context.Context, r *pb.AcquireRequest) (*pb.Acq
 	k.hear()
 	close(k.ready)
 	go s.guard(r.LockId, k)
-	return &pb.AcquireResponse{Result: &pb.AcquireResponse_Granted{Granted: &pb.Granted{
-		Owner:    held.Owner(),
-		WaitedUs: held.Waited().Microseconds(),
-	}}}, nil
+	granted := &pb.Granted{Owner: held.Owner(), WaitedUs: held.Waited().Microseconds()}
+	if on, ok := held.(plug.HeldOn); ok {
+		granted.ServerUuid, granted.ServerStarted = on.Locked().UUID, on.Locked().Started
+	}
+	return &pb.AcquireResponse{Result: &pb.AcquireResponse_Granted{Granted: granted}}, nil
 }
 
 // refusal is the answer to an Acquire that did not get its lock.

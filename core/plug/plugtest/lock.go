@@ -65,6 +65,9 @@ func acquireRelease(t T, c LockCase) {
 		if w := h.Waited(); w < 0 || w > time.Since(begun) {
 			t.Errorf("waited %v, all took %v", w, time.Since(begun))
 		}
+		if on, ok := h.(plug.HeldOn); ok && (on.Locked().UUID == "") != (on.Locked().Started == 0) {
+			t.Errorf("locked server: got %+v, want both or none", on.Locked())
+		}
 		held, err := h.Release(t.Context())
 		if err != nil || held <= 0 || held > time.Since(begun) {
 			t.Errorf("release: held %v, %v; all took %v", held, err, time.Since(begun))

@@ -3,6 +3,7 @@ package plugtest
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestMemoryNotify(t *testing.T) {
 func TestWrongLocksAreNoticed(t *testing.T) {
 	for check, breakIt := range map[string]func(*LockCase){
 		"acquire_release":          func(c *LockCase) { c.Lock = wrong{c.Lock, func(h *wrongHeld) { h.endless = true }} },
+		"acquire_release ":         func(c *LockCase) { c.Lock = nowhere{c.Lock} },
 		"acquire_cancelled_before": func(c *LockCase) { c.Lock = uncancelled{c.Lock} },
 		"unknown_scope":            func(c *LockCase) { c.Lock = anyScope{c.Lock} },
 		"held_outlives_context":    func(c *LockCase) { c.Lock = wrong{c.Lock, func(h *wrongHeld) { h.mortal = true }} },
@@ -46,7 +48,7 @@ func TestWrongLocksAreNoticed(t *testing.T) {
 			c := memoryLock()
 			breakIt(&c)
 			for _, k := range lockChecks() {
-				if k.name == check {
+				if k.name == strings.TrimSpace(check) {
 					if r := runOne(t.Context(), k, c); r.OK {
 						t.Errorf("%s did not notice", check)
 					}
@@ -72,6 +74,18 @@ func (w wrong) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration
 	held := &wrongHeld{Held: h, ctx: ctx}
 	w.how(held)
 	return held, nil
+}
+
+// nowhere gives locks on a server that never started.
+type nowhere struct{ plug.Lock }
+
+type heldNowhere struct{ plug.Held }
+
+func (heldNowhere) Locked() plug.Locked { return plug.Locked{UUID: "u"} }
+
+func (n nowhere) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+	h, err := n.Lock.Acquire(ctx, scope, wait)
+	return heldNowhere{h}, err
 }
 
 type wrongHeld struct {

@@ -164,9 +164,14 @@ func (*AcquireResponse_Granted) isAcquireResponse_Result() {}
 func (*AcquireResponse_TimedOut) isAcquireResponse_Result() {}
 
 type Granted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Owner         uint64                 `protobuf:"varint,1,opt,name=owner,proto3" json:"owner,omitempty"`                       // the server's connection id, 0 if there is none
-	WaitedUs      int64                  `protobuf:"varint,2,opt,name=waited_us,json=waitedUs,proto3" json:"waited_us,omitempty"` // microseconds
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Owner    uint64                 `protobuf:"varint,1,opt,name=owner,proto3" json:"owner,omitempty"`                       // the server's connection id, 0 if there is none
+	WaitedUs int64                  `protobuf:"varint,2,opt,name=waited_us,json=waitedUs,proto3" json:"waited_us,omitempty"` // microseconds
+	// Which server it is that is locked, read on the session that holds the lock: its
+	// server_uuid, and its start in Unix seconds, UNIX_TIMESTAMP() - Uptime in one statement.
+	// Not set if the plugin cannot tell; remora then has to see the lock for itself.
+	ServerUuid    string `protobuf:"bytes,3,opt,name=server_uuid,json=serverUuid,proto3" json:"server_uuid,omitempty"`
+	ServerStarted int64  `protobuf:"varint,4,opt,name=server_started,json=serverStarted,proto3" json:"server_started,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +216,20 @@ func (x *Granted) GetOwner() uint64 {
 func (x *Granted) GetWaitedUs() int64 {
 	if x != nil {
 		return x.WaitedUs
+	}
+	return 0
+}
+
+func (x *Granted) GetServerUuid() string {
+	if x != nil {
+		return x.ServerUuid
+	}
+	return ""
+}
+
+func (x *Granted) GetServerStarted() int64 {
+	if x != nil {
+		return x.ServerStarted
 	}
 	return 0
 }
@@ -595,10 +614,13 @@ const file_v1_lock_proto_rawDesc = "" +
 	"\x0fAcquireResponse\x125\n" +
 	"\agranted\x18\x01 \x01(\v2\x19.remora.plugin.v1.GrantedH\x00R\agranted\x129\n" +
 	"\ttimed_out\x18\x02 \x01(\v2\x1a.remora.plugin.v1.TimedOutH\x00R\btimedOutB\b\n" +
-	"\x06result\"<\n" +
+	"\x06result\"\x84\x01\n" +
 	"\aGranted\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\x04R\x05owner\x12\x1b\n" +
-	"\twaited_us\x18\x02 \x01(\x03R\bwaitedUs\"A\n" +
+	"\twaited_us\x18\x02 \x01(\x03R\bwaitedUs\x12\x1f\n" +
+	"\vserver_uuid\x18\x03 \x01(\tR\n" +
+	"serverUuid\x12%\n" +
+	"\x0eserver_started\x18\x04 \x01(\x03R\rserverStarted\"A\n" +
 	"\bTimedOut\x125\n" +
 	"\bblockers\x18\x01 \x03(\v2\x19.remora.plugin.v1.BlockerR\bblockers\"u\n" +
 	"\aBlocker\x12\x1d\n" +
