@@ -22,6 +22,13 @@ import (
 	"github.com/remora-backup/remora/core/version"
 )
 
+// LockProgram is the program_name with which the MySQL lock plugin connects.
+const LockProgram = "remora-lock"
+
+// hostAttribute is the connection attribute in which every session of ours has the name of
+// its host: the server itself knows no more of it than an address, or nothing.
+const hostAttribute = "remora_host"
+
 // Config says how to reach the server.
 type Config struct {
 	Socket   string      // path; excludes Host
@@ -31,17 +38,6 @@ type Config struct {
 	User     string
 	Password string
 	Program  string // what the server is told to be connected to; "" is remora
-}
-
-// patience bounds every single question to the server.
-const patience = time.Minute
-
-// errSilent is what is wrong with a server that lets patience run out: it hangs, or the network to it carries
-// nothing any more.
-var errSilent = fmt.Errorf("the server has not answered for %v", patience)
-
-func patiently(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, patience, errSilent)
 }
 
 // connections bounds how many connections are open at once, the consumer's included.
@@ -122,6 +118,23 @@ func (s *Server) Close() error { return s.db.Close() }
 
 // Version is the server's version.
 func (s *Server) Version() version.Version { return s.version }
+
+// Identity asks which life of which server answers now. SameServer also compares it.
+func (s *Server) Identity(ctx context.Context) (Identity, error) { return identity(ctx, s.db) }
+
+// SameServer makes sure that the server that answers now is the one that Connect found, and the same life of it;
+// the error (code 13) names both. Every new connection is held against that by itself; this also notices a proxy
+// that leads an old one to another server.
+func (s *Server) SameServer(ctx context.Context) error {
+	now, err := s.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	return s.first.same(now)
+}
+
+// First is the life of the server that Connect found.
+func (s *Server) First() Identity { return s.first.get() }
 
 // row reads the only row of a query.
 func (s *Server) row(ctx context.Context, query string, dest ...any) error {

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -29,6 +31,17 @@ const (
 	errNoSuchThread = 1094
 	errNoFunction   = 1305
 )
+
+// patience bounds every single question to the server.
+const patience = time.Minute
+
+// errSilent is what is wrong with a server that lets patience run out: it hangs, or the network to it carries
+// nothing any more.
+var errSilent = fmt.Errorf("the server has not answered for %v", patience)
+
+func patiently(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, patience, errSilent)
+}
 
 // classify gives an error of the driver its exit code. nil stays nil. ctx is that of the question.
 func classify(ctx context.Context, err error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/remora-backup/remora/core/version"
 )
 
-// Facts are the settings of a server that matter to a backup. Paths are as the server has them: relative ones
+// Facts are what is to be known of a server before it is backed up: settings, and what it holds that is not InnoDB's.
+// They are read once; of those that can be changed meanwhile nothing may depend on the old value alone. Paths are as the server has them: relative ones
 // are relative to DataDir.
 type Facts struct {
 	Identity
@@ -32,15 +34,29 @@ type Facts struct {
 	LogBin              bool
 	LogBinBasename      string // absolute; "" without LogBin
 	LogBinIndex         string
+	RelayLogBasename    string // absolute, also on a server that is no replica
+	RelayLogIndex       string
+	RelayLogRecovery    bool
 	GTIDMode            string // ON, OFF, ON_PERMISSIVE, OFF_PERMISSIVE
 	BinlogEncrypt       bool   // binlog_encryption
 
-	RedoEnabled       bool   // ALTER INSTANCE DISABLE INNODB REDO_LOG makes it false
-	RedoEncrypt       bool   // innodb_redo_log_encrypt
-	RedoCapacity      uint64 // bytes
-	LogChecksums      bool   // innodb_log_checksums
-	ChecksumAlgorithm string // innodb_checksum_algorithm: of new pages; older ones may have another
-	Keyring           string // active keyring component or plugin; "" if there is none or it may not be seen
+	RedoEnabled       bool     // ALTER INSTANCE DISABLE INNODB REDO_LOG makes it false
+	RedoEncrypt       bool     // innodb_redo_log_encrypt
+	RedoCapacity      uint64   // bytes
+	LogChecksums      bool     // innodb_log_checksums
+	ChecksumAlgorithm string   // innodb_checksum_algorithm: of new pages; older ones may have another
+	Keyring           string   // active keyring component or plugin; "" if there is none or it may not be seen
+	Keys              []string // ids of the keyring's keys that InnoDB and the binary log use, in order; nil if they may not be seen
+	KeysSeen          bool     // whether Keys is all of them; needs SELECT on performance_schema.keyring_keys
+
+	DoublewriteDir string // innodb_doublewrite_dir; "" means the data directory
+	TempDir        string // innodb_temp_tablespaces_dir
+	ServerID       uint32
+	EventScheduler string // ON, OFF, DISABLED
+	ReadOnly       bool   // read_only or super_read_only
+	IsReplica      bool   // it has a replication channel, running or not
+
+	Others OtherTables // tables of other engines than InnoDB
 }
 
 // RedoDir is the directory of the redo log files.
@@ -83,7 +99,18 @@ func (s *Server) Facts(ctx context.Context) (Facts, error) {
 		return Facts{}, fmt.Errorf("read the server's settings: %w", err)
 	}
 	f.Identity, f.Version = identity, s.version
-	f.Keyring, err = s.keyring(ctx)
+	if f.Keyring, err = s.keyring(ctx); err != nil {
+		return f, err
+	}
+	if f.Keys, f.KeysSeen, err = s.keys(ctx); err != nil {
+		return f, err
+	}
+	channels, err := s.ReplicaStatus(ctx)
+	if err != nil {
+		return f, err
+	}
+	f.IsReplica = len(channels) > 0
+	f.Others, err = s.OtherTables(ctx)
 	return f, err
 }
 
@@ -115,6 +142,14 @@ func (v variables) facts() (Facts, error) {
 		LogBin:              v.on("log_bin"),
 		LogBinBasename:      v["log_bin_basename"],
 		LogBinIndex:         v["log_bin_index"],
+		RelayLogBasename:    v["relay_log_basename"],
+		RelayLogIndex:       v["relay_log_index"],
+		RelayLogRecovery:    v.on("relay_log_recovery"),
+		DoublewriteDir:      v["innodb_doublewrite_dir"],
+		TempDir:             v["innodb_temp_tablespaces_dir"],
+		ServerID:            uint32(number("server_id")),
+		EventScheduler:      v["event_scheduler"],
+		ReadOnly:            v.on("read_only") || v.on("super_read_only"),
 		GTIDMode:            v["gtid_mode"],
 		BinlogEncrypt:       v.on("binlog_encryption"),
 		RedoEnabled:         v.on("innodb_redo_log_enabled"),
@@ -152,6 +187,22 @@ func (s *Server) keyring(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read the keyring plugins: %w", err)
 	}
 	return strings.Join(names, ", "), nil
+}
+
+// keys lists the ids of the keys that the server's own files are encrypted with: what a restore needs.
+func (s *Server) keys(ctx context.Context) (ids []string, seen bool, err error) {
+	err = s.list(ctx, list{
+		what: "the keyring's keys", columns: []string{"KEY_ID"},
+		from: "FROM performance_schema.keyring_keys WHERE KEY_ID LIKE 'INNODBKey-%' OR KEY_ID LIKE 'MySQLReplicationKey%'",
+	}, func(v []string) error {
+		ids = append(ids, v[0])
+		return nil
+	})
+	if errors.Is(err, ErrNotAllowed) {
+		return nil, false, nil
+	}
+	slices.Sort(ids)
+	return ids, err == nil, err
 }
 
 // Preflight reads the facts and returns an error if no backup can be made: redo logging disabled, the binary log

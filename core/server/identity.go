@@ -61,9 +61,6 @@ type querier interface {
 // IdentityOf asks on one connection which life of which server it leads to.
 func IdentityOf(ctx context.Context, conn *sql.Conn) (Identity, error) { return identity(ctx, conn) }
 
-// Identity asks which life of which server answers now. SameServer also compares it.
-func (s *Server) Identity(ctx context.Context) (Identity, error) { return identity(ctx, s.db) }
-
 func identity(ctx context.Context, q querier) (Identity, error) {
 	ctx, cancel := patiently(ctx)
 	defer cancel()
@@ -78,20 +75,6 @@ func identity(ctx context.Context, q querier) (Identity, error) {
 	}
 	return i, nil
 }
-
-// SameServer makes sure that the server that answers now is the one that Connect found, and the same life of it;
-// the error (code 13) names both. Every new connection is held against that by itself; this also notices a proxy
-// that leads an old one to another server.
-func (s *Server) SameServer(ctx context.Context) error {
-	now, err := s.Identity(ctx)
-	if err != nil {
-		return err
-	}
-	return s.first.same(now)
-}
-
-// First is the life of the server that Connect found.
-func (s *Server) First() Identity { return s.first.get() }
 
 // pin remembers the first life that was seen.
 type pin struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/remora-backup/remora/core/code"
@@ -19,19 +20,9 @@ type LogStatus struct {
 	BinlogPosition uint64 // bytes
 	GTIDExecuted   string
 	Channels       []Channel
-}
-
-// Channel is where one replication channel of a replica was.
-type Channel struct {
-	Name           string // "" is the default channel
-	RelayLogFile   string
-	RelayLogPos    uint64
-	SourceLogFile  string // position in the source's binary log; only Percona Server has these two here
-	SourceLogPos   uint64
-	SourceHost     string // from here on only ReplicaStatus fills
-	SourceUUID     string
-	AutoPosition   bool
-	ApplierRunning bool
+	// OtherEngines are the engines besides InnoDB that have logs of their own, such as RocksDB: their data are in
+	// files that no backup of ours holds.
+	OtherEngines []string
 }
 
 // LogStatus reads performance_schema.log_status. The server stops its logs for the moment. That it is the server
@@ -78,11 +69,12 @@ func (st *LogStatus) parse(local, replication, engines []byte) error {
 			Checkpoint uint64 `json:"LSN_checkpoint"`
 		} `json:"InnoDB"`
 	}
+	var all map[string]json.RawMessage
 	for _, column := range []struct {
 		name string
 		json []byte
 		into any
-	}{{"LOCAL", local, &l}, {"REPLICATION", replication, &r}, {"STORAGE_ENGINES", engines, &e}} {
+	}{{"LOCAL", local, &l}, {"REPLICATION", replication, &r}, {"STORAGE_ENGINES", engines, &e}, {"STORAGE_ENGINES", engines, &all}} {
 		if err := json.Unmarshal(column.json, column.into); err != nil {
 			return fmt.Errorf("parse %s: %w", column.name, err)
 		}
@@ -90,6 +82,12 @@ func (st *LogStatus) parse(local, replication, engines []byte) error {
 	if e.InnoDB == nil || e.InnoDB.LSN == 0 {
 		return fmt.Errorf("parse STORAGE_ENGINES: no LSN of InnoDB in %s", engines)
 	}
+	for name := range all {
+		if name != "InnoDB" {
+			st.OtherEngines = append(st.OtherEngines, name)
+		}
+	}
+	slices.Sort(st.OtherEngines)
 	st.LSN, st.Checkpoint = e.InnoDB.LSN, e.InnoDB.Checkpoint
 	st.BinlogFile, st.BinlogPosition = l.BinlogFile, l.BinlogPosition
 	st.GTIDExecuted = strings.ReplaceAll(l.GTIDExecuted, "\n", "")
@@ -124,35 +122,4 @@ func (s *Server) FlushEngineLogs(ctx context.Context) error {
 		return fmt.Errorf("flush the engine logs: %w", classify(ctx, err))
 	}
 	return nil
-}
-
-// ReplicaStatus returns the replication channels, none on a server that is no replica.
-func (s *Server) ReplicaStatus(ctx context.Context) ([]Channel, error) {
-	ctx, cancel := patiently(ctx)
-	defer cancel()
-	rows, err := s.db.QueryContext(ctx, "SHOW REPLICA STATUS")
-	if err != nil {
-		return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
-	}
-	var channels []Channel
-	for rows.Next() {
-		values := make([]string, len(columns))
-		if err := rows.Scan(nullStrings(values)...); err != nil {
-			return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
-		}
-		c, err := channel(columns, values)
-		if err != nil {
-			return nil, fmt.Errorf("read the replica's status: %w", err)
-		}
-		channels = append(channels, c)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the replica's status: %w", classify(ctx, err))
-	}
-	return channels, nil
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"slices"
 )
 
@@ -11,51 +10,20 @@ func systemSchemas() []string {
 	return []string{"mysql", "sys", "performance_schema", "information_schema"}
 }
 
-// Databases returns the user's schemas in order, as far as the account may see them.
+// Databases returns the user's schemas in order, as far as the account is shown them (SHOW DATABASES shows all). It
+// is for people: what is copied does not depend on it.
 func (s *Server) Databases(ctx context.Context) ([]string, error) {
 	var names []string
-	err := s.rows(ctx, "SHOW DATABASES", func(scan func(...any) error) error {
-		var name string
-		if err := scan(&name); err != nil {
-			return err
-		}
-		if !slices.Contains(systemSchemas(), name) {
-			names = append(names, name)
+	err := s.list(ctx, list{
+		what: "the databases", columns: []string{"SCHEMA_NAME"}, from: "FROM information_schema.SCHEMATA", some: true,
+	}, func(v []string) error {
+		if !slices.Contains(systemSchemas(), v[0]) {
+			names = append(names, v[0])
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list the databases: %w", err)
-	}
 	slices.Sort(names)
-	return names, nil
-}
-
-// Table is a table of the user.
-type Table struct {
-	Schema, Name, Engine string
-}
-
-// NonInnoDBTables returns the user's tables of other engines, in order. MySQL shows an account only tables
-// it has some privilege on, so with the least privileges of a backup this finds none: what lies in the data
-// directory decides, this is for messages.
-func (s *Server) NonInnoDBTables(ctx context.Context) ([]Table, error) {
-	var tables []Table
-	err := s.rows(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES
-		WHERE TABLE_TYPE = 'BASE TABLE' AND ENGINE <> 'InnoDB'
-		AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')
-		ORDER BY TABLE_SCHEMA, TABLE_NAME`, func(scan func(...any) error) error {
-		var t Table
-		if err := scan(&t.Schema, &t.Name, &t.Engine); err != nil {
-			return err
-		}
-		tables = append(tables, t)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the tables of other engines: %w", err)
-	}
-	return tables, nil
+	return names, err
 }
 
 // Tablespace is what InnoDB's dictionary says of one tablespace. The system tablespace (id 0) is not listed.
@@ -73,40 +41,37 @@ func (t Tablespace) HasFile() bool {
 	return t.Name != "innodb_temporary" && t.State != "discarded"
 }
 
-// Tablespaces lists the tablespaces. It needs PROCESS. The server looks at each file: about 20 ms for 1,000.
+// Tablespaces lists the tablespaces, proven whole. It needs PROCESS. The server looks at each file: about 20 ms for
+// 1,000. It is made in another way than TablespacePaths (from the dictionary's tables by InnoDB itself, not by a
+// view), so it also answers whether a file that TablespacePaths does not name belongs to the dictionary: its
+// space id must not be here.
 func (s *Server) Tablespaces(ctx context.Context) ([]Tablespace, error) {
 	var spaces []Tablespace
-	err := s.rows(ctx, "SELECT SPACE, NAME, SPACE_TYPE, STATE, ENCRYPTION = 'Y' FROM information_schema.INNODB_TABLESPACES",
-		func(scan func(...any) error) error {
-			var t Tablespace
-			if err := scan(&t.ID, &t.Name, &t.Type, nullString{&t.State}, &t.Encrypted); err != nil {
-				return err
-			}
-			spaces = append(spaces, t)
-			return nil
-		})
-	if err != nil {
-		return nil, fmt.Errorf("list the tablespaces: %w", err)
-	}
-	return spaces, nil
+	err := s.list(ctx, list{
+		what: "the tablespaces", columns: []string{"SPACE", "NAME", "SPACE_TYPE", "STATE", "ENCRYPTION"},
+		from: "FROM information_schema.INNODB_TABLESPACES", some: true,
+	}, func(v []string) error {
+		id, err := spaceID(v[0])
+		spaces = append(spaces, Tablespace{ID: id, Name: v[1], Type: v[2], State: v[3], Encrypted: v[4] == "Y"})
+		return err
+	})
+	return spaces, err
 }
 
-// TablespaceFiles returns the files of each tablespace by id, as the server names them: absolute, or relative
-// to the data directory. Temporary ones are left out. It needs PROCESS.
+// TablespaceFiles returns the files of each tablespace by id, proven whole, as the server names them: absolute, or
+// relative to the data directory. Temporary ones are left out. It needs PROCESS.
 func (s *Server) TablespaceFiles(ctx context.Context) (map[uint32][]string, error) {
 	files := make(map[uint32][]string)
-	err := s.rows(ctx, `SELECT FILE_ID, FILE_NAME FROM information_schema.FILES
-		WHERE ENGINE = 'InnoDB' AND FILE_TYPE <> 'TEMPORARY' ORDER BY FILE_ID, FILE_NAME`, func(scan func(...any) error) error {
-		var id uint32
-		var name string
-		if err := scan(&id, &name); err != nil {
-			return err
-		}
-		files[id] = append(files[id], name)
-		return nil
+	err := s.list(ctx, list{
+		what: "the tablespaces' files", columns: []string{"FILE_ID", "FILE_NAME"},
+		from: "FROM information_schema.FILES WHERE ENGINE = 'InnoDB' AND FILE_TYPE <> 'TEMPORARY'", some: true,
+	}, func(v []string) error {
+		id, err := spaceID(v[0])
+		files[id] = append(files[id], v[1])
+		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list the tablespaces' files: %w", err)
+	for _, names := range files {
+		slices.Sort(names)
 	}
-	return files, nil
+	return files, err
 }

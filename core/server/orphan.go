@@ -5,13 +5,6 @@ import (
 	"fmt"
 )
 
-// LockProgram is the program_name with which the MySQL lock plugin connects.
-const LockProgram = "remora-lock"
-
-// hostAttribute is the connection attribute in which every session of ours has the name of
-// its host: the server itself knows no more of it than an address, or nothing.
-const hostAttribute = "remora_host"
-
 // KillOrphans ends the sessions that the lock plugin of a dead backup left behind, and returns
 // their ids: those of this account, of LockProgram, and of the process pid on host. Both are
 // known before the plugin is asked for a lock, so a session is found whenever the backup died.

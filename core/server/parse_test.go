@@ -2,7 +2,9 @@ package server
 
 import (
 	"reflect"
+	"slices"
 	"testing"
+	"time"
 )
 
 func TestParseLogStatus(t *testing.T) {
@@ -23,6 +25,8 @@ func TestParseLogStatus(t *testing.T) {
 		{name: "the same in new words", local: `{}`, engines: innodb, replication: `{"channels": [{"channel_name": "x",
 			"relay_source_log_file": "m.000003", "exec_source_log_position": 9}]}`,
 			want: LogStatus{LSN: 20, Checkpoint: 10, Channels: []Channel{{Name: "x", SourceLogFile: "m.000003", SourceLogPos: 9}}}},
+		{name: "another engine", local: `{}`, replication: `{}`, engines: `{"RocksDB": {"wal_files": []}, "InnoDB": {"LSN": 20, "LSN_checkpoint": 10}, "X": 1}`,
+			want: LogStatus{LSN: 20, Checkpoint: 10, OtherEngines: []string{"RocksDB", "X"}}},
 		{name: "no InnoDB", local: `{}`, replication: `{}`, engines: `{"RocksDB": {}}`, bad: true},
 		{name: "LSN 0", local: `{}`, replication: `{}`, engines: `{"InnoDB": {}}`, bad: true},
 		{name: "no JSON", local: ``, replication: `{}`, engines: innodb, bad: true},
@@ -36,18 +40,29 @@ func TestParseLogStatus(t *testing.T) {
 }
 
 func TestChannelColumns(t *testing.T) {
-	want := Channel{Name: "c", RelayLogFile: "r.1", RelayLogPos: 4, SourceLogFile: "b.2", SourceLogPos: 5,
-		SourceHost: "h", SourceUUID: "u", AutoPosition: true, ApplierRunning: true}
-	values := []string{"c", "r.1", "4", "b.2", "5", "h", "u", "1", "Yes"}
+	want := Channel{Name: "c", RelayLogFile: "r.1", RelayLogPos: 4, SourceLogFile: "b.2", SourceLogPos: 5, SourceHost: "h", SourcePort: 3307,
+		SourceUUID: "u", AutoPosition: true, Received: "u:1-5", Executed: "u:1-4,v:1", Delay: time.Minute, Lag: 7 * time.Second, LagKnown: true,
+		Receiver: Thread{State: "Connecting", Errno: 2003, Error: "no way"}, Applier: Thread{State: "Yes"}, ApplierRunning: true}
+	values := []string{"c", "r.1", "4", "b.2", "5", "h", "3307", "u", "1", "u:1-5", "u:1-4,\nv:1", "60", "7", "Connecting", "2003", "no way", "Yes", "0", ""}
+	same := []string{"Channel_Name", "Relay_Log_File", "Relay_Log_Pos"}
 	for name, columns := range map[string][]string{
-		"new": {"Channel_Name", "Relay_Log_File", "Relay_Log_Pos", "Relay_Source_Log_File", "Exec_Source_Log_Pos", "Source_Host", "Source_UUID", "Auto_Position", "Replica_SQL_Running"},
-		"old": {"Channel_Name", "Relay_Log_File", "Relay_Log_Pos", "Relay_Master_Log_File", "Exec_Master_Log_Pos", "Master_Host", "Master_UUID", "Auto_Position", "Slave_SQL_Running"},
+		"new": append(slices.Clip(same), "Relay_Source_Log_File", "Exec_Source_Log_Pos", "Source_Host", "Source_Port", "Source_UUID", "Auto_Position", "Retrieved_Gtid_Set", "Executed_Gtid_Set",
+			"SQL_Delay", "Seconds_Behind_Source", "Replica_IO_Running", "Last_IO_Errno", "Last_IO_Error", "Replica_SQL_Running", "Last_SQL_Errno", "Last_SQL_Error"),
+		"old": append(slices.Clip(same), "Relay_Master_Log_File", "Exec_Master_Log_Pos", "Master_Host", "Master_Port", "Master_UUID", "Auto_Position", "Retrieved_Gtid_Set", "Executed_Gtid_Set",
+			"SQL_Delay", "Seconds_Behind_Master", "Slave_IO_Running", "Last_IO_Errno", "Last_IO_Error", "Slave_SQL_Running", "Last_SQL_Errno", "Last_SQL_Error"),
 	} {
 		if got, err := channel(columns, values); err != nil || got != want {
 			t.Errorf("%s names: got %+v, %v, want %+v", name, got, err, want)
 		}
-		if _, err := channel(columns[1:], values[1:]); err == nil {
-			t.Errorf("%s names without the channel's: got no error", name)
+		for i := range columns {
+			if _, err := channel(slices.Delete(slices.Clone(columns), i, i+1), slices.Delete(slices.Clone(values), i, i+1)); err == nil {
+				t.Errorf("%s names without %s: got no error", name, columns[i])
+			}
+		}
+		values := slices.Clone(values)
+		values[12] = "" // NULL
+		if got, err := channel(columns, values); err != nil || got.LagKnown {
+			t.Errorf("no lag: got %+v, %v", got, err)
 		}
 	}
 }

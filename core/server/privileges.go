@@ -38,6 +38,8 @@ func needs() []need {
 	threads, tryThreads := table("threads")
 	keyring, tryKeyring := table("keyring_component_status")
 	errorLog, tryErrorLog := table("error_log")
+	workers, tryWorkers := table("replication_applier_status_by_worker")
+	keys, tryKeys := table("keyring_keys")
 	return []need{
 		{"BACKUP_ADMIN", "*.*", "to lock the instance and read log_status", false, tryConsumer},
 		{"SELECT", logStatus, "to read the position of the backup", false, tryLogStatus},
@@ -50,6 +52,8 @@ func needs() []need {
 		{"SELECT", threads, "to name who blocks the lock", true, tryThreads},
 		{"SELECT", keyring, "to see the keyring", true, tryKeyring},
 		{"SELECT", errorLog, "to tell a harmless ALTER INSTANCE during a backup from one that switches redo logging off", true, tryErrorLog},
+		{"SELECT", workers, "to know how old a replica's data are", true, tryWorkers},
+		{"SELECT", keys, "to name the keys that a restore needs", true, tryKeys},
 	}
 }
 

@@ -14,18 +14,18 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
-	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
 )
 
 // One server serves all tests that leave it as it is.
 func TestLiveServer(t *testing.T) {
-	needs.Server(t)
 	s := mysqldtest.Start(t, mysqldtest.TCP(), mysqldtest.PageSize("8192"))
 	s.Exec("CREATE DATABASE `b``1`", "CREATE DATABASE a", "CREATE TABLE a.i (id INT PRIMARY KEY)",
 		"CREATE TABLE a.m (id INT) ENGINE=MyISAM", "CREATE TABLE `b``1`.c (id INT NOT NULL) ENGINE=CSV",
 		"CREATE TABLE a.gone (id INT PRIMARY KEY)", "ALTER TABLE a.gone DISCARD TABLESPACE",
-		"CREATE TABLESPACE g ADD DATAFILE 'g.ibd'")
+		"CREATE TABLESPACE g ADD DATAFILE 'g.ibd'", "CREATE TABLE a.mem (id INT) ENGINE=MEMORY", "CREATE TABLE a.hole (id INT) ENGINE=BLACKHOLE",
+		"CREATE TABLE mysql.audit (id INT) ENGINE=MyISAM", "CREATE USER viewer@localhost", "GRANT SHOW VIEW, PROCESS ON *.* TO viewer@localhost",
+		"CREATE USER blind@localhost", "GRANT PROCESS ON *.* TO blind@localhost")
 	root := connect(t, server.Config{Socket: s.Socket, User: "root"})
 
 	t.Run("facts", func(t *testing.T) { testFacts(t, s, root) })
@@ -64,6 +64,12 @@ func testFacts(t *testing.T, s *mysqldtest.Server, root *server.Server) {
 		{"log checksums", f.LogChecksums, true},
 		{"checksum algorithm", f.ChecksumAlgorithm, "crc32"},
 		{"keyring", f.Keyring, ""},
+		{"keys seen", f.KeysSeen, true},
+		{"relay_log_basename", filepath.Dir(f.RelayLogBasename), s.Dir},
+		{"event_scheduler", f.EventScheduler, "ON"},
+		{"replica", f.IsReplica, false},
+		{"server_id", fmt.Sprint(f.ServerID), s.QueryString("SELECT @@server_id")},
+		{"tables of other engines", len(f.Others.Tables), 5},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, c.got, c.want)
@@ -113,9 +119,15 @@ func testObjects(t *testing.T, s *mysqldtest.Server, root *server.Server) {
 	if got, err := root.Databases(t.Context()); err != nil || !slices.Equal(got, []string{"a", "b`1"}) {
 		t.Errorf("databases: got %q, %v", got, err)
 	}
-	tables, err := root.NonInnoDBTables(t.Context())
-	if want := []server.Table{{"a", "m", "MyISAM"}, {"b`1", "c", "CSV"}}; err != nil || !slices.Equal(tables, want) {
-		t.Errorf("tables of other engines: got %v, %v, want %v", tables, err, want)
+	all := []server.Table{{"a", "hole", "BLACKHOLE"}, {"a", "m", "MyISAM"}, {"a", "mem", "MEMORY"}, {"b`1", "c", "CSV"}, {"mysql", "audit", "MyISAM"}}
+	for user, want := range map[string][]server.Table{"root": all, "viewer": all, "blind": nil} {
+		o, err := connect(t, server.Config{Socket: s.Socket, User: user}).OtherTables(t.Context())
+		if err != nil || !slices.Equal(o.Tables, want) || o.Whole != (want != nil) || len(o.Foreign) > 0 {
+			t.Errorf("tables of other engines, seen by %s: got %+v, %v, want %v", user, o, err, want)
+		}
+		if want != nil && !slices.Equal(o.Kind(server.EngineMemory), all[2:3]) {
+			t.Errorf("tables in memory: got %v", o.Kind(server.EngineMemory))
+		}
 	}
 	spaces, err := root.Tablespaces(t.Context())
 	if err != nil {
@@ -220,7 +232,8 @@ func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 		{"BACKUP_ADMIN", "*.*"}, {"SELECT", "performance_schema.log_status"}, {"PROCESS", "*.*"}, {"REPLICATION CLIENT", "*.*"},
 		{"SHOW DATABASES", "*.*"}, {"RELOAD", "*.*"}, {"FLUSH_TABLES", "*.*"}, {"SELECT", "performance_schema.metadata_locks"},
 		{"SELECT", "performance_schema.threads"}, {"SELECT", "performance_schema.keyring_component_status"},
-		{"SELECT", "performance_schema.error_log"},
+		{"SELECT", "performance_schema.error_log"}, {"SELECT", "performance_schema.replication_applier_status_by_worker"},
+		{"SELECT", "performance_schema.keyring_keys"},
 	}
 	const required = 4 // the first of all
 	for i, without := range all {
@@ -349,7 +362,6 @@ func testOrphan(t *testing.T, s *mysqldtest.Server) {
 }
 
 func TestServerThatChanges(t *testing.T) {
-	needs.Server(t)
 	s := mysqldtest.Start(t)
 	root := connect(t, server.Config{Socket: s.Socket, User: "root"})
 	before, err := root.Identity(t.Context())
@@ -383,7 +395,6 @@ func TestServerThatChanges(t *testing.T) {
 }
 
 func TestReplicaStatus(t *testing.T) {
-	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CHANGE REPLICATION SOURCE TO SOURCE_HOST='db.example', SOURCE_LOG_FILE='binlog.000007', SOURCE_LOG_POS=1234 FOR CHANNEL 'c1'")
 	root := connect(t, server.Config{Socket: s.Socket, User: "root"})
@@ -391,10 +402,19 @@ func TestReplicaStatus(t *testing.T) {
 	if err != nil || len(channels) != 1 {
 		t.Fatalf("channels: got %+v, %v, want one", channels, err)
 	}
+	if err := server.SameChannels(nil, channels); err == nil {
+		t.Error("a channel that log_status does not have: got no error")
+	}
+	if a := channels[0].Age; a.Sight != server.No || !a.Applied.IsZero() {
+		t.Errorf("nothing was applied: got %+v", a)
+	}
 	if c := channels[0]; c.Name != "c1" || c.SourceHost != "db.example" || c.SourceLogFile != "binlog.000007" || c.SourceLogPos != 1234 || c.ApplierRunning {
 		t.Errorf("channel: got %+v", c)
 	}
 	st, err := root.LogStatus(t.Context())
+	if err := server.SameChannels(st.Channels, channels); err != nil {
+		t.Error(err)
+	}
 	if err != nil || len(st.Channels) != 1 || st.Channels[0].Name != "c1" || st.Channels[0].RelayLogFile == "" {
 		t.Errorf("channels of log_status: got %+v, %v", st.Channels, err)
 	}

@@ -17,22 +17,19 @@ type TablespacePath struct {
 
 // TablespacePaths lists the tablespaces with a file of their own, as far as DDL has been committed: tables,
 // partitions, general and undo tablespaces. Not listed are the system tablespace and the dictionary itself
-// (mysql.ibd). It is the quickest list that the server has, 2 ms for 1,000; it needs PROCESS.
+// (mysql.ibd). It is the quickest list that the server has, 2 ms for 1,000; it needs PROCESS. It is proven whole
+// against a count of the same statement; the second source is Tablespaces.
 func (s *Server) TablespacePaths(ctx context.Context) ([]TablespacePath, error) {
 	var spaces []TablespacePath
-	err := s.rows(ctx, "SELECT SPACE, NAME, PATH FROM information_schema.INNODB_TABLESPACES_BRIEF WHERE SPACE <> 0",
-		func(scan func(...any) error) error {
-			var t TablespacePath
-			if err := scan(&t.ID, &t.Name, &t.Path); err != nil {
-				return err
-			}
-			spaces = append(spaces, t)
-			return nil
-		})
-	if err != nil {
-		return nil, fmt.Errorf("list the tablespaces' paths: %w", err)
-	}
-	return spaces, nil
+	err := s.list(ctx, list{
+		what: "the tablespaces' paths", columns: []string{"SPACE", "NAME", "PATH"},
+		from: "FROM information_schema.INNODB_TABLESPACES_BRIEF WHERE SPACE <> 0", some: true,
+	}, func(v []string) error {
+		id, err := spaceID(v[0])
+		spaces = append(spaces, TablespacePath{ID: id, Name: v[1], Path: v[2]})
+		return err
+	})
+	return spaces, err
 }
 
 // Sight is whether something can be seen.
