@@ -43,19 +43,53 @@ func ParseAs(text string) (As, error) {
 // Setting is a variable that is persisted for a quiet server.
 type Setting struct {
 	Name  string `json:"name"`
-	Value string `json:"value"`
+	Value string `json:"value,omitempty"` // "" is persisted no more
 	// Static: it counts from the next start on only (SET PERSIST_ONLY).
 	Static bool `json:"static,omitempty"`
+	// Was is what was persisted before; nil is nothing.
+	Was *string `json:"was,omitempty"`
 	// Plugin: the server knows it only while a plugin is loaded, "group_replication" say.
 	Plugin string `json:"plugin,omitempty"`
 }
+
+// Of is what is persisted for a server that is to be as it says; channels are those of the
+// source, by name.
+func (as As) Of(channels []string) []Setting {
+	group := slices.ContainsFunc(channels, func(name string) bool { return strings.HasPrefix(name, "group_replication") })
+	var all []Setting
+	if as == Primary {
+		all = append(all, Setting{Name: "read_only"}, Setting{Name: "super_read_only"})
+		if group {
+			all = append(all, groupOff)
+		}
+		return all
+	}
+	if len(channels) > 0 {
+		// A backup has no relay logs: a channel that is started goes on from what it has applied.
+		all = append(all, Setting{Name: "relay_log_recovery", Value: "ON", Static: true})
+	}
+	return append(all, Settings()...)
+}
+
+// Statements are SQL for the server that recovers the data and begins nothing by itself. A
+// primary has forgotten from where it replicated, and the passwords with it; that writes no
+// transaction.
+func (as As) Statements() []string {
+	if as == Primary {
+		return []string{"RESET REPLICA ALL;"}
+	}
+	return nil
+}
+
+// groupOff counts from the plugin's next start on.
+var groupOff = Setting{Name: "group_replication_start_on_boot", Value: "OFF", Static: true, Plugin: "group_replication"}
 
 // Settings are what keeps a server quiet. super_read_only comes last: statements that are
 // carried out in this order can all be.
 func Settings() []Setting {
 	return []Setting{
 		{Name: "skip_replica_start", Value: "ON", Static: true},
-		{Name: "group_replication_start_on_boot", Value: "OFF", Plugin: "group_replication"},
+		groupOff,
 		{Name: "event_scheduler", Value: "OFF"},
 		{Name: "read_only", Value: "ON"},
 		{Name: "super_read_only", Value: "ON"},
@@ -123,13 +157,25 @@ func (r Record) Lift(as As) []string {
 		if as == Replica && s.staysWithReplica() {
 			continue
 		}
-		if !s.Static && s.Plugin == "" {
-			all = append(all, fmt.Sprintf("SET GLOBAL %s = %s", s.Name, lifted(s)))
-		}
-		all = append(all, "RESET PERSIST IF EXISTS "+s.Name)
+		all = append(all, s.lift()...)
 	}
 	return all
 }
+
+// lift takes the setting back: what was persisted before comes back.
+func (s Setting) lift() []string {
+	switch {
+	case s.Was != nil && s.Static:
+		return []string{fmt.Sprintf("SET PERSIST_ONLY %s = '%s'", s.Name, quote.Replace(*s.Was))}
+	case s.Was != nil:
+		return []string{fmt.Sprintf("SET PERSIST %s = '%s'", s.Name, quote.Replace(*s.Was))}
+	case s.Static || s.Plugin != "":
+		return []string{"RESET PERSIST IF EXISTS " + s.Name}
+	}
+	return []string{fmt.Sprintf("SET GLOBAL %s = %s", s.Name, lifted(s)), "RESET PERSIST IF EXISTS " + s.Name}
+}
+
+var quote = strings.NewReplacer(`\`, `\\`, `'`, `''`)
 
 // staysWithReplica: nobody but its source writes to a replica, and its source's events, which
 // came with the data, are none of its own.

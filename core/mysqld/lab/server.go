@@ -26,6 +26,9 @@ type Options struct {
 	TCP      bool     // listen on 127.0.0.1 too, at a free port
 	NoGTID   bool     // gtid_mode=OFF
 	Outlive  bool     // the server runs on when this process ends
+	// Persisted lets the server read the variables that are persisted in its data directory, as
+	// one with a configuration file does.
+	Persisted bool
 }
 
 // Server is a running private server. Fields do not change while it runs.
@@ -94,8 +97,16 @@ func (s *Server) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	defaults := "--no-defaults"
+	if s.opts.Persisted {
+		empty := filepath.Join(s.Home, "my.cnf")
+		if err := os.WriteFile(empty, nil, 0o600); err != nil {
+			return fmt.Errorf("make an empty configuration file: %w", err)
+		}
+		defaults = "--defaults-file=" + empty
+	}
 	s.args = []string{
-		"--no-defaults", "--datadir=" + s.Dir, "--socket=" + s.Socket, "--pid-file=" + filepath.Join(s.Home, "pid"),
+		defaults, "--datadir=" + s.Dir, "--socket=" + s.Socket, "--pid-file=" + filepath.Join(s.Home, "pid"),
 		"--log-error-verbosity=3",
 		fmt.Sprintf("--server-id=%d", uint32(os.Getpid())<<8&0x7fffffff|lastServerID.Add(1)&0xff),
 		"--log-bin=binlog", "--loose-mysqlx=OFF",

@@ -30,6 +30,9 @@ type Option func(*lab.Options)
 // TCP makes the server listen on 127.0.0.1 as well, which CatchUp needs of its source.
 func TCP() Option { return func(o *lab.Options) { o.TCP = true } }
 
+// Persisted lets the server read the variables that are persisted in its data directory.
+func Persisted() Option { return func(o *lab.Options) { o.Persisted = true } }
+
 // NoGTID starts the server with gtid_mode=OFF.
 func NoGTID() Option { return func(o *lab.Options) { o.NoGTID = true } }
 
