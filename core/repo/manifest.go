@@ -51,6 +51,8 @@ type Server struct {
 	ChecksumAlgorithm   string `json:"checksum_algorithm,omitempty"`
 	LogChecksums        bool   `json:"log_checksums"`
 
+	Paths Paths `json:"paths,omitzero"`
+
 	// Variables holds further settings a restore may need, by their MySQL names.
 	Variables map[string]string `json:"variables,omitempty"`
 }
