@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"core/backup": {
 		"core/binlog", "core/code", "core/innodb/...", "core/keyring", "core/plug", "core/repo", "core/run", "core/server", "core/syncpoint", "core/version",
 	},
-	"core/inert": {"core/code", "core/repo"},
+	"core/inert": {"core/code"},
 	"core/operate": {
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
 	},

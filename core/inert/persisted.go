@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"strings"
 	"time"
 
@@ -39,6 +38,13 @@ const (
 	static1 = "mysql_server_static_options"
 )
 
+// Setting is a persisted variable that was set, or, with an empty Value, removed.
+type Setting struct {
+	Name  string  `json:"name"`
+	Value string  `json:"value,omitempty"`
+	Was   *string `json:"was,omitempty"` // persisted before; nil if it was not
+}
+
 // entry is one variable in the file.
 type entry struct {
 	Value    string   `json:"Value"`
@@ -54,17 +60,18 @@ type metadata struct {
 	Timestamp int64 `json:"Timestamp"`
 }
 
-// Persist writes the settings of a role into the persisted variables of the data directory dir
-// below root, and returns those that it changed, with what was there before; all other variables
-// stay. now stands beside each. The file is not synced. It can be repeated: what is as it should
-// be is no change. A file that no server could read is code.Integrity.
-func Persist(root *os.Root, dir string, settings []Setting, now time.Time) ([]Setting, error) {
-	name := path.Join(dir, FileName)
+// Quiet writes into the persisted variables of the data directory what the role allows, and
+// returns what it changed; all others stay. channels are the names of the source's replication
+// channels. now stands beside each variable. The file is not synced. It can be repeated: what
+// is as it should be is no change. A file that no server could read is code.Integrity.
+func Quiet(root *os.Root, dir string, r Role, channels []string, now time.Time) ([]Setting, error) {
+	name := dir + "/" + FileName
 	b, err := root.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the persisted variables: %w", err)
 	}
-	edited, done, err := edit(b, settings, now)
+	set, drop := r.variables(channels)
+	edited, done, err := edit(b, set, drop, now)
 	if err != nil || len(done) == 0 {
 		return nil, err
 	}
@@ -74,26 +81,43 @@ func Persist(root *os.Root, dir string, settings []Setting, now time.Time) ([]Se
 	return done, nil
 }
 
-// edit returns the file with the settings, and those that were other ones before.
-func edit(b []byte, settings []Setting, now time.Time) ([]byte, []Setting, error) {
+// edit returns the file with some variables set and others removed, and what that changed.
+func edit(b []byte, set []variable, drop []string, now time.Time) ([]byte, []Setting, error) {
 	f, err := parse(b)
 	if err != nil {
 		return nil, nil, code.New(code.Integrity, "read the persisted variables in %s: %w", FileName, err)
 	}
 	var done []Setting
-	for _, s := range settings {
-		s.Was = f.find(s.Name)
-		if s.Was == nil && s.Value == "" || s.Was != nil && *s.Was == s.Value {
+	for _, v := range set {
+		was, there := f.find(v.name)
+		if there && was == v.value {
 			continue
 		}
-		f.remove(s.Name)
-		if s.Value != "" {
-			f.put(s, now)
+		e := entry{v.value, metadata{User: "remora", Timestamp: now.UnixMicro()}}
+		f.remove(v.name)
+		f.put(v.group, v.name, e)
+		if v.alias != "" {
+			f.remove(v.alias)
+			f.put(v.group, v.alias, e)
 		}
-		done = append(done, s)
+		done = append(done, setting(v.name, v.value, was, there))
+	}
+	for _, name := range drop {
+		if was, there := f.find(name); there {
+			f.remove(name)
+			done = append(done, setting(name, "", was, there))
+		}
 	}
 	out, err := f.encode()
 	return out, done, err
+}
+
+func setting(name, value, was string, there bool) Setting {
+	s := Setting{Name: name, Value: value}
+	if there {
+		s.Was = &was
+	}
+	return s
 }
 
 // file is the persisted variables: what is not one of a known group is kept as it is.
@@ -136,41 +160,31 @@ func parse(b []byte) (*file, error) {
 	return f, nil
 }
 
-func (f *file) find(name string) *string {
+func (f *file) find(name string) (value string, ok bool) {
 	for _, group := range f.groups {
 		var e entry
 		if raw, there := group[name]; there && json.Unmarshal(raw, &e) == nil {
-			return &e.Value
+			return e.Value, true
 		}
 	}
-	return nil
+	return "", false
 }
-
-// olderNames are kept by a server beside the newer ones.
-var olderNames = map[string]string{"skip_replica_start": "skip_slave_start"}
 
 func (f *file) remove(name string) {
 	for _, group := range f.groups {
 		delete(group, name)
-		delete(group, olderNames[name])
 	}
 }
 
-func (f *file) put(s Setting, now time.Time) {
-	name := dynamic
-	switch {
-	case s.Static && f.version == 1:
-		name = static1
-	case s.Static:
-		name = static
-	case f.version == 1:
-		name = server1
+func (f *file) put(group, name string, e entry) {
+	if f.version == 1 {
+		group = map[string]string{static: static1, dynamic: server1}[group]
 	}
-	if f.groups[name] == nil {
-		f.groups[name] = map[string]json.RawMessage{}
+	if f.groups[group] == nil {
+		f.groups[group] = map[string]json.RawMessage{}
 	}
-	raw, _ := json.Marshal(entry{s.Value, metadata{User: "remora", Timestamp: now.UnixMicro()}}) // strings and a number: it cannot fail
-	f.groups[name][s.Name] = raw
+	raw, _ := json.Marshal(e) // strings and a number: it cannot fail
+	f.groups[group][name] = raw
 }
 
 func (f *file) encode() ([]byte, error) {
@@ -192,3 +206,6 @@ func (f *file) encode() ([]byte, error) {
 	}
 	return json.Marshal(out)
 }
+
+// escape makes a value a part of a quoted string of SQL, as people copy it.
+func escape(v string) string { return strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(v) }
