@@ -49,7 +49,7 @@ var arrows = map[string][]string{
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
 	},
 	"core/keyring":    {"core/binlog", "core/code", "core/innodb/redo"},
-	"core/staging":    {"core/code"},
+	"core/staging":    {"core/code", "core/syncpoint"},
 	"core/redomake":   {"core/code", "core/innodb/redo", "core/version"},
 	"core/xtrabackup": {},
 	"core/prepare": {

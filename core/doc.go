@@ -20,6 +20,7 @@
 //	   |      +-- core/server    SQL to the live server (backup)
 //	   |      +-- core/mysqld    a mysqld that we start (restore)
 //	   |      +-- core/inert     what keeps a restored server quiet, and the record of what it is
+//	   |      +-- core/staging   an unfinished directory that becomes its target by renames (restore)
 //	   |      +-- core/redomake  the redo log that it recovers from, made of a backup's blocks
 //	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/xtrabackup    pure formats
 //	   |      +-- core/keyring   the keys of an encrypted redo log
@@ -47,6 +48,8 @@
 //	the server locked                 core/backup/lock.go, window.go, through plugins/mysqllock
 //	what is read under the lock kept  core/backup/kept.go, stored by tail.go
 //	an extent's place and digest      core/repo/index.go
+//	an unfinished restore looked at   core/staging/target.go, state.go
+//	a restore published               core/staging/publish.go, called by core/restore/publish.go
 //	the prepare percentage computed   core/mysqld/progress.go
 //	an exit code defined              core/code/code.go
 //	a directory's maker told by       core/prepare/source.go; export.go, xtrabackup_*.go

@@ -8,70 +8,99 @@ import (
 	"path"
 	"strings"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // NewExport returns the plan that writes a backup as plain files, which are proven and not
-// prepared. It is a restore without the preparation: it goes the same way through a staging
-// directory, so a target is empty, or unfinished and resumable, or whole. Of cfg the fields
-// for the server are not used.
+// prepared. It goes the way of a restore through a staging directory, so a target is empty,
+// or unfinished and resumable, or whole. Of cfg the fields for the server are not used.
 func NewExport(cfg Config) (run.Plan, error) {
-	r, err := newRestore(cfg)
+	cfg, err := cfg.checked()
 	if err != nil {
 		return run.Plan{}, err
 	}
-	r.raw = true
+	e := &export{cfg, &story{again: func(backup, target string) string {
+		return fmt.Sprintf("remora export %s %s", backup, code.Word(target))
+	}}}
 	return run.Plan{
 		Operation: "export",
 		ID:        cfg.ID,
-		Phases: []run.Phase{
-			{Name: PhaseInfo, Do: r.info},
-			{Name: PhaseFetch, Do: r.fetch},
-			{Name: PhasePublish, Do: r.publishRaw},
-		},
-		Cleanup: r.cleanup,
-		Result:  r.result,
-		Aborted: r.aborted,
-		Left:    r.whatIsLeft,
+		Phases:    []run.Phase{{Name: PhaseInfo}, {Name: PhaseFetch}, {Name: PhasePublish}},
+		Do:        e.do,
+		Aborted:   e.story.aborted,
+		Left:      e.story.undone,
 	}, nil
 }
 
-// publishRaw adds what a restore does not need, and publishes. Each step may be repeated.
-func (r *restore) publishRaw(ctx context.Context, t *run.Task) error {
-	s := r.staging
-	if s.state.Stage == fetching {
-		if err := s.sync(); err != nil {
-			return err
-		}
-		if err := at(ctx, syncpoint.ExportSynced); err != nil {
-			return err
-		}
-		if err := s.enter(prepared); err != nil {
-			return err
-		}
-		if err := at(ctx, syncpoint.ExportFetched); err != nil {
-			return err
-		}
-	}
-	if s.state.Stage == prepared {
-		if err := r.finishRaw(ctx); err != nil {
-			return fmt.Errorf("finish the export: %w", noSpace(err))
-		}
-	}
-	return r.publish(ctx, t)
+type export struct {
+	cfg   Config
+	story *story
 }
 
-func (r *restore) finishRaw(ctx context.Context) error {
-	s, made := r.staging, []string{repo.ExportName}
-	if log := r.manifest.Binlog.File; log != "" {
-		err := s.dir.Rename(r.tree.binlog, path.Join(dataName, log))
+// do is an export.
+func (e *export) do(rn *run.Run) (any, error) {
+	from, err := run.Enter(rn, PhaseInfo, look{e.cfg, e.story}.export)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := run.Enter(rn, PhaseFetch, fetch{
+		from: from, story: e.story, parallel: e.cfg.Parallel, every: e.cfg.SyncEvery,
+		past: "an earlier run has fetched the files",
+	}.do)
+	if err != nil {
+		return nil, err
+	}
+	return run.Enter(rn, PhasePublish, func(ctx context.Context, t *run.Task) (Result, error) {
+		ready, err := description{from, dir}.do(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		return publish{from, e.story, ready}.do(ctx, t)
+	})
+}
+
+// description is what an export has that a restore has not. Each step may be repeated.
+type description struct {
+	from *source
+	dir  *staging.Dir
+}
+
+func (d description) do(ctx context.Context) (ready, error) {
+	if d.dir.Stage() == staging.Fetching {
+		if err := d.dir.Sync(); err != nil {
+			return ready{}, err
+		}
+		if err := at(ctx, syncpoint.ExportSynced); err != nil {
+			return ready{}, err
+		}
+		if err := d.dir.Enter(staging.Prepared); err != nil {
+			return ready{}, err
+		}
+		if err := at(ctx, syncpoint.ExportFetched); err != nil {
+			return ready{}, err
+		}
+	}
+	if d.dir.Stage() == staging.Prepared {
+		if err := d.write(ctx); err != nil {
+			return ready{}, fmt.Errorf("finish the export: %w", code.Full(err))
+		}
+	}
+	return ready{d.dir}, nil
+}
+
+func (d description) write(ctx context.Context) error {
+	made := []string{repo.ExportName}
+	if log := d.from.manifest.Binlog.File; log != "" {
+		err := d.dir.Root().Rename(d.from.tree.binlog, path.Join(staging.Data, log))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // an earlier run moved it
 			return err
 		}
 		index := strings.TrimSuffix(log, path.Ext(log)) + ".index"
-		if err := s.writeSynced(path.Join(dataName, index), []byte("./"+log+"\n")); err != nil {
+		if err := d.dir.WriteFile(path.Join(staging.Data, index), []byte("./"+log+"\n")); err != nil {
 			return err
 		}
 		made = append(made, index)
@@ -79,19 +108,19 @@ func (r *restore) finishRaw(ctx context.Context) error {
 	if err := at(ctx, syncpoint.ExportBinlog); err != nil {
 		return err
 	}
-	text, err := repo.NewExport(r.manifest).Encode()
+	text, err := repo.NewExport(d.from.manifest).Encode()
 	if err != nil {
 		return err
 	}
-	if err := s.writeSynced(path.Join(dataName, repo.ExportName), text); err != nil {
+	if err := d.dir.WriteFile(path.Join(staging.Data, repo.ExportName), text); err != nil {
 		return err
 	}
 	for _, name := range made {
-		if err := s.owner.in(s.dir, path.Join(dataName, name)); err != nil {
+		if err := d.dir.Owner().In(d.dir.Root(), path.Join(staging.Data, name)); err != nil {
 			return err
 		}
 	}
-	if err := s.sync(); err != nil {
+	if err := d.dir.Sync(); err != nil {
 		return err
 	}
 	return at(ctx, syncpoint.ExportDescribed)

@@ -3,72 +3,89 @@ package restore
 import (
 	"context"
 	"fmt"
-	"path"
-	"path/filepath"
+	"time"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
-// fetch writes the files of the backup. Each pack is read once; its extents are proven
-// before they are written.
-func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
-	s, err := openStaging(r.place, r.wanted(), r.owner)
+// fetch is the phase restoring_basebackup: it writes the files of the backup. Each pack is
+// read once; its extents are proven before they are written. It gives the directory in which
+// they lie, which the run closes at its end.
+type fetch struct {
+	from     *source
+	story    *story
+	parallel int           // packs read at once
+	every    time.Duration // between two syncs
+	past     string        // what is told if an earlier run has left nothing to do
+}
+
+func (f fetch) do(ctx context.Context, t *run.Task) (*staging.Dir, error) {
+	dir, err := staging.Open(f.from.target, f.from.begin, f.from.owner)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.staging = s
-	r.staged.Store(true)
+	w := &writing{fetch: f, dir: dir}
+	t.Cleanup(w.giveBack)
+	f.story.stages()
 	if err := syncpoint.At(ctx, syncpoint.RestoreTargetReady); err != nil {
-		return err
+		return nil, err
 	}
-	switch s.state.Stage {
-	case prepared, publishing:
-		if r.raw {
-			t.Note("an earlier run has fetched the files")
-		} else {
-			t.Note("an earlier run has fetched and prepared the files")
-		}
-		return nil
-	case preparing:
+	switch {
+	case dir.Stage().Past():
+		t.Note("%s", f.past)
+		return dir, nil
+	case dir.Stage() == staging.Preparing:
 		t.Warn("an earlier run was interrupted while it prepared the files: they are fetched anew")
-		if err := s.forget(); err != nil {
-			return err
+		if err := dir.Forget(); err != nil {
+			return nil, err
 		}
 	}
-	if r.journal, err = openJournal(s, r.cfg.SyncEvery); err != nil {
+	return dir, w.do(ctx, t)
+}
+
+// writing is the files being written.
+type writing struct {
+	fetch
+	dir   *staging.Dir
+	packs *staging.Packs // what need not be read again; nil before it is known
+}
+
+func (w *writing) do(ctx context.Context, t *run.Task) (err error) {
+	if w.packs, err = staging.OpenPacks(w.dir, w.every); err != nil {
 		return err
 	}
 	if err := syncpoint.At(ctx, syncpoint.FetchJournal); err != nil {
 		return err
 	}
-	if err := r.createFiles(t); err != nil {
+	if err := w.create(t); err != nil {
 		return err
 	}
 	if err := syncpoint.At(ctx, syncpoint.FetchCreated); err != nil {
 		return err
 	}
-	total := r.tree.bytes()
+	tree, total := w.from.tree, w.from.tree.bytes()
 	t.Total(total)
-	if there := r.journal.bytes(); there > 0 {
+	if there := w.packs.Bytes(); there > 0 {
 		t.Note("going on with an interrupted restore: %s of %s are there", mib(there), mib(total))
 		t.Advance(there)
 	}
-	err = r.reader.Fetch(ctx, repo.FetchOptions{
-		Parallel: r.cfg.Parallel,
-		Want:     func(f repo.File) bool { _, ok := r.tree.files[f.ID]; return ok },
-		Skip:     r.journal.has,
+	err = w.from.reader.Fetch(ctx, repo.FetchOptions{
+		Parallel: w.parallel,
+		Want:     func(f repo.File) bool { _, ok := tree.files[f.ID]; return ok },
+		Skip:     w.packs.Has,
 		Again:    func(err error) { t.Warn("%v: they were right when they were read again; is the storage sound?", err) },
 		Done: func(ctx context.Context, group int) error {
 			if err := syncpoint.At(ctx, syncpoint.FetchPackDone); err != nil {
 				return err
 			}
-			return r.journal.wrote(ctx, group)
+			return w.packs.Wrote(group)
 		},
 	}, func(ctx context.Context, f repo.File, e repo.Extent, data []byte) error {
-		return r.extent(ctx, t, f, e, data)
+		return w.extent(ctx, t, f, e, data)
 	})
 	if err != nil {
 		return err
@@ -77,64 +94,76 @@ func (r *restore) fetch(ctx context.Context, t *run.Task) (err error) {
 	return syncpoint.At(ctx, syncpoint.FetchDone)
 }
 
-// createFiles makes the files. The first entry of the journal came after a sync, so all of
-// them are there if there is one; else somebody took some away, and what the journal says of
-// their bytes is not true.
-func (r *restore) createFiles(t *run.Task) (err error) {
-	s := r.staging
-	all, err := r.tree.create(s.dir, s.owner)
-	if err != nil || all || r.journal.empty() {
+// create makes the files. The first pack was remembered after a sync, so all of them are
+// there if there is one; else somebody took some away, and what is remembered of their bytes
+// is not true.
+func (w *writing) create(t *run.Task) (err error) {
+	root, own := w.dir.Root(), w.dir.Owner()
+	all, err := w.from.tree.create(root, own)
+	if err != nil || all || w.packs.Empty() {
 		return err
 	}
 	t.Warn("files of the interrupted restore are missing or have another size: all are fetched anew")
-	if err := s.forget(); err != nil {
+	if err := w.dir.Forget(); err != nil {
 		return err
 	}
-	if r.journal, err = openJournal(s, r.cfg.SyncEvery); err != nil {
+	if w.packs, err = staging.OpenPacks(w.dir, w.every); err != nil {
 		return err
 	}
-	_, err = r.tree.create(s.dir, s.owner)
+	_, err = w.from.tree.create(root, own)
 	return err
 }
 
 // extent writes one extent. Files are created with their final size, so zeros are there
 // already.
-func (r *restore) extent(ctx context.Context, t *run.Task, f repo.File, e repo.Extent, data []byte) error {
+func (w *writing) extent(ctx context.Context, t *run.Task, f repo.File, e repo.Extent, data []byte) error {
 	if err := syncpoint.At(ctx, syncpoint.FetchExtent); err != nil {
 		return err
 	}
 	if !e.Zero {
-		if err := r.write(f, e.Offset, data); err != nil {
-			return fmt.Errorf("write %s: %w", f.Path, noSpace(err))
+		if err := w.write(f, e.Offset, data); err != nil {
+			return fmt.Errorf("write %s: %w", f.Path, code.Full(err))
 		}
 	}
-	r.journal.written.Add(int64(e.Length))
+	w.packs.Add(int64(e.Length))
 	t.Advance(int64(e.Length))
 	return syncpoint.At(ctx, syncpoint.FetchWritten)
 }
 
-func (r *restore) write(f repo.File, off int64, data []byte) error {
-	w, err := r.tree.open(r.staging.dir, r.tree.files[f.ID])
+func (w *writing) write(f repo.File, off int64, data []byte) error {
+	file, err := w.from.tree.open(w.dir.Root(), w.from.tree.files[f.ID])
 	if err != nil {
 		return err
 	}
-	if _, err := w.WriteAt(data, off); err != nil {
-		_ = w.Close() // the write's error tells more
+	if _, err := file.WriteAt(data, off); err != nil {
+		_ = file.Close() // the write's error tells more
 		return err
 	}
-	return w.Close()
+	return file.Close()
 }
 
-// writeBinlogIndex names the binary log to the recovering server, which takes the last
-// line for the one that was written when the server ended.
-func (r *restore) writeBinlogIndex() (logBin string, err error) {
-	if r.tree.binlog == "" {
-		return "", nil
+// giveBack keeps what a later run can use.
+func (w *writing) giveBack(ctx context.Context, t *run.Task, failed error) error {
+	defer w.dir.Close()
+	if failed == nil {
+		return nil
 	}
-	dir := filepath.Join(r.staging.path, staging.Name)
-	line := filepath.Join(dir, r.tree.binlog) + "\n"
-	if err := r.staging.writeSynced(path.Join(binlogDir, binlogBase+".index"), []byte(line)); err != nil {
-		return "", fmt.Errorf("write the index of the binary log: %w", noSpace(err))
+	t.Fail(syncpoint.At(ctx, syncpoint.CleanupKept))
+	if w.packs == nil || w.dir.Stage() != staging.Fetching {
+		return nil
 	}
-	return filepath.Join(dir, binlogDir, binlogBase), nil
+	t.Fail(syncpoint.At(ctx, syncpoint.CleanupJournal))
+	return within(ctx, w.packs.Flush)
+}
+
+// within bounds a call that cannot be cancelled, as a sync: when ctx ends it goes on alone.
+func within(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("sync the target: %w", context.Cause(ctx))
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
@@ -48,44 +47,6 @@ func TestHolesStayHoles(t *testing.T) {
 	}
 	if used := info.Sys().(*syscall.Stat_t).Blocks * 512; used > 128<<10 {
 		t.Errorf("space used: got %d bytes, want 65536", used)
-	}
-}
-
-// The beginning of a line that was not written whole must not become part of another.
-func TestJournalAfterATornLine(t *testing.T) {
-	for _, torn := range []string{"1", "1 1", "12 3", "\x00\x00"} {
-		dir, err := os.OpenRoot(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := dir.WriteFile(packsName, []byte("0 100\n"+torn), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s := &unfinished{dir: dir}
-		defer s.Close()
-		if err := s.takeLock(); err != nil {
-			t.Fatal(err)
-		}
-		j, err := openJournal(s, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, group := range []int{2, 3} {
-			if err := j.wrote(t.Context(), group); err != nil {
-				t.Fatal(err)
-			}
-			if err := j.flush(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if j, err = openJournal(s, time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		for group := range 200 {
-			if got, want := j.has(group), group == 0 || group == 2 || group == 3; got != want {
-				t.Errorf("after %q: pack %d is there: got %v, want %v", torn, group, got, want)
-			}
-		}
 	}
 }
 
@@ -156,24 +117,20 @@ func TestPlanTree(t *testing.T) {
 
 // Half of a name in "rm -r" is another directory.
 func TestCommandsToTypeAreQuoted(t *testing.T) {
-	r := &restore{place: place{path: "/data/my dir's"}}
-	r.staged.Store(true)
-	if text, want := r.whatIsLeft().Text, `rm -r '/data/my dir'\''s/.remora-restore'`; !strings.HasSuffix(text, want) {
+	s := &story{target: "/data/my dir's", backup: "B", again: func(backup, target string) string { return "again " + backup + " " + code.Word(target) }}
+	s.stages()
+	if text, want := s.undone().Text, `rm -r '/data/my dir'\''s/.remora-restore'`; !strings.HasSuffix(text, want) {
 		t.Errorf("got %s, want %s at its end", text, want)
 	}
-	r.changing.Store(true)
-	if text, want := r.whatIsLeft().Text, `--target '/data/my dir'\''s'. To remove them: rm -r '/data/my dir'\''s'`; !strings.HasSuffix(text, want) {
+	s.changes()
+	if text, want := s.undone().Text, `again B '/data/my dir'\''s'. To remove them: rm -r '/data/my dir'\''s'`; !strings.HasSuffix(text, want) {
 		t.Errorf("got %s, want %s at its end", text, want)
 	}
-	r.raw, r.manifest.ID = true, "20261120T221500Z-7f3a"
-	if text, want := r.whatIsLeft().Text, `remora export 20261120T221500Z-7f3a '/data/my dir'\''s'.`; !strings.Contains(text, want) {
-		t.Errorf("got %s, want %s in it", text, want)
-	}
-	r.place.path = t.TempDir()
-	if err := os.WriteFile(filepath.Join(r.place.path, dictionary), nil, 0o600); err != nil {
+	s.goesTo(t.TempDir())
+	if err := os.WriteFile(filepath.Join(s.target, staging.Dictionary), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text := r.whatIsLeft().Text; !strings.HasPrefix(text, "All files are in ") || strings.Contains(text, "rm -r") {
+	if text := s.undone().Text; !strings.HasPrefix(text, "All files are in ") || strings.Contains(text, "rm -r") {
 		t.Errorf("after the last rename: got %s", text)
 	}
 	if got := code.Word("/var/lib/mysql-2"); got != "/var/lib/mysql-2" {
@@ -182,15 +139,14 @@ func TestCommandsToTypeAreQuoted(t *testing.T) {
 }
 
 func TestSettingsThatAServerNeeds(t *testing.T) {
-	r := &restore{system: system{dataFilePath: defaultDataFile}}
-	r.manifest.Server.PageSize = 16 << 10
-	if got := r.settings(); len(got) > 0 {
+	y, s := system{dataFilePath: defaultDataFile}, &repo.Server{PageSize: 16 << 10}
+	if got := y.settings(s); len(got) > 0 {
 		t.Errorf("a server with defaults needs: got %q", got)
 	}
-	r.manifest.Server.PageSize, r.manifest.Server.LowerCaseTableNames = 4096, 1
-	r.system = system{dataFilePath: "a:1M;b:1M:autoextend", undoDir: "undo"}
+	s.PageSize, s.LowerCaseTableNames = 4096, 1
+	y = system{dataFilePath: "a:1M;b:1M:autoextend", undoDir: "undo"}
 	want := "innodb_page_size=4096 lower_case_table_names=1 innodb_data_file_path=a:1M;b:1M:autoextend innodb_undo_directory=undo"
-	if got := strings.Join(r.settings(), " "); got != want {
+	if got := strings.Join(y.settings(s), " "); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -232,90 +188,13 @@ func TestFindSystem(t *testing.T) {
 	}
 }
 
-// A server's lock is not seen by its own process, so only the refusals are tested here;
-// a real server is in TestRefuseTargetInUse.
 func TestNoSpace(t *testing.T) {
-	r := &restore{place: place{path: t.TempDir(), exists: true}, tree: &tree{files: map[repo.FileID]piece{
-		1: {File: &repo.File{Size: 1 << 59}},
-	}}}
-	if err := r.checkSpace(); code.Of(err) != code.NoSpace {
+	at := staging.Target{Path: t.TempDir(), Exists: true}
+	if err := checkSpace(at, 1<<59, 0); code.Of(err) != code.NoSpace {
 		t.Errorf("space for 2^59 bytes: got %v, want code 18", err)
 	}
-	r.tree.files[1].File.Size = 1
-	if err := r.checkSpace(); err != nil {
+	if err := checkSpace(at, 1, 0); err != nil {
 		t.Errorf("space for one byte: got %v", err)
-	}
-}
-
-// Nothing that lies in the target is overwritten, and what was moved by an earlier run is
-// taken as done.
-func TestPublishMovesOverNothing(t *testing.T) {
-	target := t.TempDir()
-	at, err := inspect(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := openStaging(at, state{Format: stageFormat, Backup: "x", Stage: fetching}, owner{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for _, name := range []string{"mysql.ibd", "ibdata1", "d/t.ibd"} {
-		path := filepath.Join(s.dataPath(), name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte("restored"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.enter(publishing, "d", "ibdata1", "mysql.ibd"); err != nil {
-		t.Fatal(err)
-	}
-	// As if a run was killed after the first move ...
-	if err := os.Rename(filepath.Join(s.dataPath(), "d"), filepath.Join(target, "d")); err != nil {
-		t.Fatal(err)
-	}
-	// ... and somebody else put a file there.
-	foreign := filepath.Join(target, "ibdata1")
-	if err := os.WriteFile(foreign, []byte("foreign"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	committed := false
-	err = s.publish(t.Context(), func() error { return nil }, func() { committed = true })
-	if code.Of(err) != code.Target || committed {
-		t.Errorf("publish over a file: got %v, committed %v", err, committed)
-	}
-	if b, _ := os.ReadFile(foreign); string(b) != "foreign" {
-		t.Errorf("the file of somebody else: got %q", b)
-	}
-	if err := os.Remove(foreign); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // the second run has nothing left to do
-		if err := s.publish(t.Context(), func() error { return nil }, func() { committed = true }); err != nil || !committed {
-			t.Fatalf("publish: %v, committed %v", err, committed)
-		}
-	}
-	for _, name := range []string{"mysql.ibd", "ibdata1", "d/t.ibd"} {
-		if b, err := os.ReadFile(filepath.Join(target, name)); string(b) != "restored" {
-			t.Errorf("%s: got %q, %v", name, b, err)
-		}
-	}
-	// A run that was killed while it removed the staging directory.
-	if err := s.dir.RemoveAll(dataName); err != nil {
-		t.Fatal(err)
-	}
-	committed = false
-	if err := s.publish(t.Context(), func() error { return nil }, func() { committed = true }); err != nil || !committed {
-		t.Errorf("publish again without data/: %v, committed %v", err, committed)
-	}
-	if err := os.Remove(filepath.Join(target, dictionary)); err != nil {
-		t.Fatal(err)
-	}
-	committed = false
-	if err := s.publish(t.Context(), func() error { return nil }, func() { committed = true }); err == nil || committed {
-		t.Errorf("publish without data/ and without the dictionary: %v, committed %v", err, committed)
 	}
 }
 
@@ -340,7 +219,7 @@ func TestPlantedLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"soft", "hard", "fifo"} {
-		_, err := createFile(root, piece{&repo.File{Size: 1}, name}, owner{})
+		_, err := createFile(root, piece{&repo.File{Size: 1}, name}, staging.Owner{})
 		if code.Of(err) != code.Target {
 			t.Errorf("create over a %s link: got %v, want code 21", name, err)
 		}

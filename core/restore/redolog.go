@@ -2,17 +2,17 @@ package restore
 
 import (
 	"hash/crc32"
-	"os"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/redomake"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/version"
 )
 
 // redoDir is where the made redo log lies in the staging directory.
-const redoDir = dataName + "/" + redo.Dir
+const redoDir = staging.Data + "/" + redo.Dir
 
 // planRedo lays out the redo log that is made of the file f of a backup. maxFile bounds the
 // files made, in bytes; 0 is the server's own bound.
@@ -38,14 +38,4 @@ func planRedo(m *repo.Manifest, v version.Version, f *repo.File, maxFile int64) 
 		return nil, code.New(code.Integrity, "lay out the redo log: LSN %d to %d needs %d bytes, the backup has %d", checkpoint, end, want, f.Size)
 	}
 	return log, nil
-}
-
-// createRedo makes the files of the redo log with their headers; all reports whether they
-// were there, in their size.
-func createRedo(root *os.Root, log *redomake.Log, own owner) (all bool, err error) {
-	if err := makeDir(root, redoDir, own); err != nil {
-		return false, err
-	}
-	all, err = log.Create(root, redoDir, own.file)
-	return all, noSpace(err)
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/repo"
-	"github.com/remora-backup/remora/core/run"
 )
 
 // system says where a recovering server finds the files that no dictionary names, all
@@ -26,21 +25,8 @@ var dataFile = regexp.MustCompile(`^([A-Za-z0-9_.-]+):[0-9]+[KMGkmg]?(:autoexten
 
 var undoFile = regexp.MustCompile(`^undo_[0-9]{3}$`)
 
-// tellSettings says what a server must be configured with to start on the target, and what
-// not: with other settings it makes some of its files anew without a word.
-func (r *restore) tellSettings(t *run.Task) {
-	if need := r.settings(); len(need) > 0 {
-		t.Note("the server of %s needs these settings: %s", r.place.path, strings.Join(need, ", "))
-	}
-	if home := r.manifest.Server.Variables[repo.RedoHome]; home != "" {
-		t.Note("the source had its redo log in %s; the restored one is in %s: start the server without %s, or see to it that no redo of another server is left there",
-			home, r.place.path, repo.RedoHome)
-	}
-}
-
 // settings are those that differ from a server's defaults.
-func (r *restore) settings() (need []string) {
-	s := &r.manifest.Server
+func (y system) settings(s *repo.Server) (need []string) {
 	add := func(differs bool, name string, value any) {
 		if differs {
 			need = append(need, fmt.Sprintf("%s=%v", name, value))
@@ -48,8 +34,8 @@ func (r *restore) settings() (need []string) {
 	}
 	add(s.PageSize != 16<<10, "innodb_page_size", s.PageSize)
 	add(s.LowerCaseTableNames != 0, "lower_case_table_names", s.LowerCaseTableNames)
-	add(r.system.dataFilePath != defaultDataFile, "innodb_data_file_path", r.system.dataFilePath)
-	add(r.system.undoDir != "", "innodb_undo_directory", r.system.undoDir)
+	add(y.dataFilePath != defaultDataFile, "innodb_data_file_path", y.dataFilePath)
+	add(y.undoDir != "", "innodb_undo_directory", y.undoDir)
 	return need
 }
 

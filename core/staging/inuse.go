@@ -1,4 +1,3 @@
-// Package staging is an unfinished directory that becomes its target by renames.
 package staging
 
 import (
@@ -7,9 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// Name is that of the directory, below its target.
-const Name = ".remora-restore"
 
 // InUse returns the process that runs on a data directory, 0 if there is none and -1 if it
 // is not known which: every running server has a lock on its system tablespace. Source:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -13,92 +14,117 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
-// prepare lets a mysqld recover the files.
+// recovery is the phase preparing_backup: a mysqld recovers the files.
 //
 // Transactions that were prepared at the backup's position are committed if the binary
 // log has them. When the server shuts down it has saved the GTIDs of that log in
 // mysql.gtid_executed, so the log is not needed any more: the restored server begins a
 // binary log of its own, of whatever name, and its gtid_executed is the backup's. (Seen
 // on 9.7.4 with the same log_bin, another one, and none.)
-func (r *restore) prepare(ctx context.Context, t *run.Task) error {
-	t.Progress(run.Progress{TargetLSN: r.manifest.LSN.End})
-	if stage := r.staging.state.Stage; stage == prepared || stage == publishing {
-		t.Progress(r.whole())
-		return nil
+type recovery struct {
+	from *source
+	dir  *staging.Dir
+	args []string // for the server, before ours
+	pool int64    // innodb_buffer_pool_size, bytes; 0 chooses by the free memory
+}
+
+func (r recovery) do(ctx context.Context, t *run.Task) (ready, error) {
+	end := r.from.manifest.LSN.End
+	whole := run.Progress{Percent: new(100), LSN: end, TargetLSN: end}
+	t.Progress(run.Progress{TargetLSN: end})
+	if r.dir.Stage().Past() {
+		t.Progress(whole)
+		return ready{r.dir}, nil
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareBinlog); err != nil {
-		return err
+		return ready{}, err
 	}
 	logBin, err := r.writeBinlogIndex()
 	if err != nil {
-		return err
+		return ready{}, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareJournal); err != nil {
-		return err
+		return ready{}, err
 	}
 	// From here on the files are not the backup's any more.
-	if err := r.staging.enter(preparing); err != nil {
-		return err
+	if err := r.dir.Enter(staging.Preparing); err != nil {
+		return ready{}, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareSpawn); err != nil {
-		return err
+		return ready{}, err
 	}
-	if err := r.recover(ctx, t, logBin); err != nil {
-		return err
+	if err := r.server(ctx, t, logBin); err != nil {
+		return ready{}, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareRecovered); err != nil {
-		return err
+		return ready{}, err
 	}
-	t.Progress(r.whole())
+	t.Progress(whole)
+	return ready{r.dir}, r.finish(ctx)
+}
+
+// finish makes of what the server left what the target is to hold.
+func (r recovery) finish(ctx context.Context) error {
 	if err := r.dropServerFiles(); err != nil {
 		return err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareDropped); err != nil {
 		return err
 	}
-	if err := r.staging.owner.tree(r.staging.dir, dataName); err != nil {
+	if err := r.dir.Owner().Tree(r.dir.Root(), staging.Data); err != nil {
 		return fmt.Errorf("give the files to their owner: %w", err)
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareOwned); err != nil {
 		return err
 	}
-	if err := r.staging.sync(); err != nil {
+	if err := r.dir.Sync(); err != nil {
 		return err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareSynced); err != nil {
 		return err
 	}
-	if err := r.staging.enter(prepared); err != nil {
+	if err := r.dir.Enter(staging.Prepared); err != nil {
 		return err
 	}
 	return syncpoint.At(ctx, syncpoint.PrepareDone)
 }
 
-// whole is the last progress of a phase.
-func (r *restore) whole() run.Progress {
-	return run.Progress{Percent: new(100), LSN: r.manifest.LSN.End, TargetLSN: r.manifest.LSN.End}
+// writeBinlogIndex names the binary log to the recovering server, which takes the last
+// line for the one that was written when the server ended.
+func (r recovery) writeBinlogIndex() (logBin string, err error) {
+	log := r.from.tree.binlog
+	if log == "" {
+		return "", nil
+	}
+	line := filepath.Join(r.dir.Path(), log) + "\n"
+	if err := r.dir.WriteFile(path.Join(staging.Binlog, binlogBase+".index"), []byte(line)); err != nil {
+		return "", fmt.Errorf("write the index of the binary log: %w", code.Full(err))
+	}
+	return filepath.Join(r.dir.Path(), staging.Binlog, binlogBase), nil
 }
 
-func (r *restore) recover(ctx context.Context, t *run.Task, logBin string) error {
+// server runs the server until it has ended.
+func (r recovery) server(ctx context.Context, t *run.Task, logBin string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	log, err := r.staging.dir.OpenFile(logName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	log, err := r.dir.Root().OpenFile(staging.Log, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the log of the recovery: %w", noSpace(err))
+		return fmt.Errorf("open the log of the recovery: %w", code.Full(err))
 	}
 	lines := &serverLog{to: bufio.NewWriter(log)}
-	s, lsn := &r.manifest.Server, &r.manifest.LSN
-	pool := r.cfg.BufferPool
+	s, lsn := &r.from.manifest.Server, &r.from.manifest.LSN
+	pool := r.pool
 	if pool == 0 {
-		pool = mysqld.BufferPool(r.manifest.Totals.Plain)
+		pool = mysqld.BufferPool(r.from.manifest.Totals.Plain)
 	}
 	done, err := mysqld.Recover(ctx, mysqld.RecoverOptions{
-		Bin: r.bin, Args: r.cfg.MysqldArgs, DataDir: r.staging.dataPath(),
+		Bin: r.from.mysqld, Args: r.args, DataDir: r.dir.DataPath(),
 		StartLSN: lsn.Checkpoint, EndLSN: lsn.End,
-		PageSize: s.PageSize, DataFilePath: r.system.dataFilePath, UndoDir: r.system.undoDir, LowerCaseTableNames: s.LowerCaseTableNames,
+		PageSize: s.PageSize, DataFilePath: r.from.system.dataFilePath, UndoDir: r.from.system.undoDir, LowerCaseTableNames: s.LowerCaseTableNames,
 		BufferPool: pool, LogBin: logBin,
 		OnProgress: func(p mysqld.Progress) {
 			t.Progress(run.Progress{Percent: p.Percent, LSN: p.LSN, TargetLSN: p.TargetLSN, ETA: p.ETA})
@@ -140,8 +166,8 @@ func (l *serverLog) add(line string) {
 }
 
 // adviceOn says where a person looks when the server could not recover.
-func (r *restore) adviceOn(err error) string {
-	hint := "all that mysqld said is in " + filepath.Join(r.incomplete(), logName)
+func (r recovery) adviceOn(err error) string {
+	hint := "all that mysqld said is in " + filepath.Join(r.dir.Path(), staging.Log)
 	if code.Of(err) == code.Unclassified {
 		hint += "; if it may not open its files: AppArmor or SELinux can confine it to its usual directories"
 	}
@@ -150,47 +176,18 @@ func (r *restore) adviceOn(err error) string {
 
 // dropServerFiles removes what belongs to the server that recovered: its identity, so
 // that the restored one makes its own, and its doublewrite files.
-func (r *restore) dropServerFiles() error {
-	names, err := r.staging.entries()
+func (r recovery) dropServerFiles() error {
+	names, err := r.dir.Entries()
 	if err != nil {
 		return fmt.Errorf("read the data: %w", err)
 	}
 	for _, name := range names {
-		if name == "#innodb_redo" || !left(name) {
+		if name == "#innodb_redo" || !serversOwn(name) {
 			continue
 		}
-		if err := r.staging.dir.RemoveAll(dataName + "/" + name); err != nil {
+		if err := r.dir.Root().RemoveAll(staging.Data + "/" + name); err != nil {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
-	}
-	return nil
-}
-
-// changes remembers that from now on what lies in the target changes.
-func (r *restore) changes(ctx context.Context, t *run.Task) error {
-	if err := t.Destructive(ctx); err != nil {
-		return fmt.Errorf("remember that the target changes: %w", err)
-	}
-	r.changing.Store(true)
-	return at(ctx, syncpoint.PublishDestructive)
-}
-
-// publish makes the target a data directory.
-func (r *restore) publish(ctx context.Context, t *run.Task) error {
-	if err := at(ctx, syncpoint.PublishBefore); err != nil {
-		return err
-	}
-	if err := r.staging.publish(ctx, func() error { return r.changes(ctx, t) }, t.Commit); err != nil {
-		return err
-	}
-	_ = syncpoint.At(ctx, syncpoint.PublishDone) // nothing here can undo the restore
-	if err := r.staging.remove(); err != nil {
-		t.Warn("%v", err)
-	}
-	_ = syncpoint.At(ctx, syncpoint.PublishRemoved)
-	r.tellSettings(t)
-	if r.owner.root() {
-		t.Note("the files belong to root, as %s does: give them to the server's user before it is started", r.place.path)
 	}
 	return nil
 }

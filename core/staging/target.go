@@ -1,4 +1,4 @@
-package restore
+package staging
 
 import (
 	"context"
@@ -9,26 +9,27 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
-	"github.com/remora-backup/remora/core/staging"
 )
 
-// place is what was found at the target.
-type place struct {
-	path   string   // absolute, without symbolic links
-	exists bool     // else its parent does
+// Target is what was found where a restore is to go.
+type Target struct {
+	Path       string // absolute, without symbolic links
+	Exists     bool   // else its parent does
+	Unfinished *State // of an interrupted restore; nil without one
+
 	others []string // what is in it besides the staging directory
-	left   *state   // of an interrupted restore; nil without one
 }
 
-// inspect looks at a target without changing anything.
-func inspect(target string) (place, error) {
+// Look looks at a target without changing anything.
+func Look(target string) (Target, error) {
 	path, exists, err := resolve(target)
-	p := place{path: path, exists: exists}
+	p := Target{Path: path, Exists: exists}
 	if err != nil || !exists {
 		return p, err
 	}
@@ -39,8 +40,8 @@ func inspect(target string) (place, error) {
 	for _, e := range entries {
 		switch e.Name() {
 		case "lost+found": // a fresh file system has it; servers ignore it
-		case staging.Name:
-			if p.left, err = inspectStaging(filepath.Join(path, e.Name())); err != nil {
+		case Name:
+			if p.Unfinished, err = inspectStaging(filepath.Join(path, e.Name())); err != nil {
 				return p, code.Hint(code.Target, "empty the target, or name another",
 					"read the remains of an earlier restore in %s: %w", path, err)
 			}
@@ -82,7 +83,7 @@ func resolve(target string) (path string, exists bool, err error) {
 
 // inspectStaging reads the state of an interrupted run. A run that was killed before it
 // wrote its state has done nothing else either.
-func inspectStaging(path string) (*state, error) {
+func inspectStaging(path string) (*State, error) {
 	dir, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
@@ -101,46 +102,46 @@ func inspectStaging(path string) (*state, error) {
 	return nil, err
 }
 
-// accept returns nil if the restore may work here: in a new or empty directory, or in
+// Accept returns nil if the restore may work here: in a new or empty directory, or in
 // one where a restore of the same backup was interrupted.
-func (p place) accept(want state) error {
+func (p Target) Accept(want State) error {
 	const hint = "name a directory that does not exist or is empty; remora never overwrites data"
 	var foreign []string
 	for _, name := range p.others {
-		if p.left == nil || !slices.Contains(p.left.Entries, name) {
+		if p.Unfinished == nil || !slices.Contains(p.Unfinished.Entries, name) {
 			foreign = append(foreign, name)
 		}
 	}
 	if len(foreign) > 0 {
-		if pid := staging.InUse(p.path); pid != 0 {
-			return code.Hint(code.Target, hint, "check the target: %s is in use by process %d, a running server", p.path, pid)
+		if pid := InUse(p.Path); pid != 0 {
+			return code.Hint(code.Target, hint, "check the target: %s is in use by process %d, a running server", p.Path, pid)
 		}
-		return code.Hint(code.Target, hint, "check the target: %s is not empty: it holds %s", p.path, some(foreign))
+		return code.Hint(code.Target, hint, "check the target: %s is not empty: it holds %s", p.Path, some(foreign))
 	}
-	if p.left == nil {
+	if p.Unfinished == nil {
 		return nil
 	}
-	if p.left.Backup != want.Backup || p.left.Repository != want.Repository {
-		return code.Hint(code.Target, fmt.Sprintf("finish that one with --backup %s, or remove %s", p.left.Backup, filepath.Join(p.path, staging.Name)),
-			"check the target: %s holds an unfinished restore of backup %s, not of %s", p.path, p.left.Backup, want.Backup)
+	if p.Unfinished.Backup != want.Backup || p.Unfinished.Repository != want.Repository {
+		return code.Hint(code.Target, fmt.Sprintf("finish that one with --backup %s, or remove %s", p.Unfinished.Backup, filepath.Join(p.Path, Name)),
+			"check the target: %s holds an unfinished restore of backup %s, not of %s", p.Path, p.Unfinished.Backup, want.Backup)
 	}
-	if p.left.Raw != want.Raw {
+	if p.Unfinished.Raw != want.Raw {
 		kinds := map[bool]string{false: "restore", true: "export"}
-		return code.Hint(code.Target, fmt.Sprintf("finish the %s, or remove %s", kinds[p.left.Raw], filepath.Join(p.path, staging.Name)),
-			"check the target: %s holds an unfinished %s, this is the %s of it", p.path, kinds[p.left.Raw], kinds[want.Raw])
+		return code.Hint(code.Target, fmt.Sprintf("finish the %s, or remove %s", kinds[p.Unfinished.Raw], filepath.Join(p.Path, Name)),
+			"check the target: %s holds an unfinished %s, this is the %s of it", p.Path, kinds[p.Unfinished.Raw], kinds[want.Raw])
 	}
 	return nil
 }
 
-// outside refuses a target below a data directory: a server looks for tablespaces in all
+// Outside refuses a target below a data directory: a server looks for tablespaces in all
 // directories below its own, so the next start of that one would find each of them twice
 // and fail.
-func (p place) outside() error {
-	for dir := filepath.Dir(p.path); ; dir = filepath.Dir(dir) {
-		for _, name := range []string{"ibdata1", dictionary} {
+func (p Target) Outside() error {
+	for dir := filepath.Dir(p.Path); ; dir = filepath.Dir(dir) {
+		for _, name := range []string{"ibdata1", Dictionary} {
 			if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 				return code.Hint(code.Target, "name a directory that is not below "+dir,
-					"check the target: %s is inside the data directory %s, whose server could not start any more", p.path, dir)
+					"check the target: %s is inside the data directory %s, whose server could not start any more", p.Path, dir)
 			}
 		}
 		if dir == filepath.Dir(dir) {
@@ -149,10 +150,10 @@ func (p place) outside() error {
 	}
 }
 
-// writable tells before anything is fetched that we may not write here.
-func (p place) writable() error {
-	dir := p.path
-	if !p.exists {
+// Writable tells before anything is fetched that we may not write here.
+func (p Target) Writable() error {
+	dir := p.Path
+	if !p.Exists {
 		dir = filepath.Dir(dir)
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
@@ -162,23 +163,23 @@ func (p place) writable() error {
 	return nil
 }
 
-// released waits until no server has the unfinished restore in use. That of a run that
+// Released waits until no server has the unfinished restore in use. That of a run that
 // was killed ends with it, but not at the same instant.
-func (p place) released(ctx context.Context) error {
-	if p.left == nil {
+func (p Target) Released(ctx context.Context) error {
+	if p.Unfinished == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		pid := staging.InUse(filepath.Join(p.path, staging.Name, dataName))
+		pid := InUse(filepath.Join(p.Path, Name, Data))
 		if pid == 0 {
 			return nil
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return code.New(code.Target, "check the target: the unfinished restore in %s is in use by process %d", p.path, pid)
+			return code.New(code.Target, "check the target: the unfinished restore in %s is in use by process %d", p.Path, pid)
 		}
 	}
 }
@@ -192,10 +193,10 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// freeBytes returns how much can be written where the target is, or will be.
-func (p place) freeBytes() (int64, error) {
-	path := p.path
-	if !p.exists {
+// FreeBytes returns how much can be written where the target is, or will be.
+func (p Target) FreeBytes() (int64, error) {
+	path := p.Path
+	if !p.Exists {
 		path = filepath.Dir(path)
 	}
 	var st unix.Statfs_t
@@ -205,15 +206,15 @@ func (p place) freeBytes() (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// usedBytes returns what the staging directory takes on disk.
-func (p place) usedBytes() int64 {
+// UsedBytes returns what the staging directory takes on disk.
+func (p Target) UsedBytes() int64 {
 	var used int64
-	_ = filepath.WalkDir(filepath.Join(p.path, staging.Name), func(_ string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(p.Path, Name), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // it is an estimate
 		}
 		if info, err := d.Info(); err == nil {
-			if st, ok := info.Sys().(*unixStat); ok {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
 				used += st.Blocks * 512
 			}
 		}
