@@ -28,15 +28,11 @@ type plugins struct {
 
 // start starts one plugin; server is given to lock plugins only.
 func (p *plugins) start(ctx context.Context, kind string, c config.Plugin, server *sdk.Server) (*host.Plugin, error) {
-	spec := host.Spec{Kind: kind, Name: c.Plugin, Args: c.Args, SHA256: c.SHA256, MTLS: c.MTLS, Config: c.Config, EnvPass: c.EnvPass}
-	if server != nil {
-		text, err := json.Marshal(server)
-		if err != nil {
-			return nil, err
-		}
-		spec.Server = text
+	spec, err := specOf(kind, c, server)
+	if err != nil {
+		return nil, err
 	}
-	started, err := host.Start(ctx, spec, host.Options{Self: p.app.env.Self, Builtins: builtin.Names(), Logger: p.log})
+	started, err := host.Start(ctx, spec, p.options(c))
 	if code.Of(err) == code.Usage {
 		err = c.Explain(err)
 	}
@@ -50,6 +46,25 @@ func (p *plugins) start(ctx context.Context, kind string, c config.Plugin, serve
 	}
 	p.names = append(p.names, name)
 	return started, nil
+}
+
+func specOf(kind string, c config.Plugin, server *sdk.Server) (host.Spec, error) {
+	spec := host.Spec{Kind: kind, Name: c.Plugin, Args: c.Args, SHA256: c.SHA256, MTLS: c.MTLS, Config: c.Config, EnvPass: c.EnvPass}
+	if server == nil {
+		return spec, nil
+	}
+	text, err := json.Marshal(server)
+	spec.Server = text
+	return spec, err
+}
+
+// options are those of one plugin.
+func (p *plugins) options(c config.Plugin) host.Options {
+	t := c.Timeouts
+	return host.Options{
+		Self: p.app.env.Self, Builtins: builtin.Names(), Logger: p.log,
+		Start: t.Start, Call: t.Call, Commit: t.Commit, Stall: t.Stall, Abort: t.Abort,
+	}
 }
 
 // Names are kind:name of each that was started.

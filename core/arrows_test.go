@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"core/version":       {},
 	"core/nearest":       {},
 	"core/needs":         {}, // for tests
+	"core/durable":       {}, // for tests
 	"core/syncpoint":     {},
 	"core/syncpoint/...": {"core/syncpoint", "core/nearest"},
 
@@ -60,6 +61,7 @@ var arrows = map[string][]string{
 	},
 
 	"plugins/...": {"plugins/...", "core/code", "core/nearest", "core/plug", "core/server", "core/syncpoint", "core/version"},
+	"plugins/kit": {"plugins/...", "core/plug", "core/plug/plugtest"},
 	"hooks":       {"core/code", "core/nearest", "core/plug", "core/run"},
 	"hooks/...":   {"hooks/...", "core/code", "core/nearest", "core/plug", "core/run"},
 

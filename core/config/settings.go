@@ -53,8 +53,20 @@ type Plugin struct {
 	EnvPass []string        `toml:"env_pass"` // names of variables handed on; no other is
 	Config  json.RawMessage `toml:"config"`
 
+	Timeouts Timeouts `toml:"timeouts"`
+
 	d  *decoder
 	at keys
+}
+
+// Timeouts is how long a plugin may take before it is taken for dead; what is zero is what
+// its host decides.
+type Timeouts struct {
+	Start  time.Duration `toml:"start"`  // from its execution to its answer to Configure
+	Call   time.Duration `toml:"call"`   // to answer one call
+	Commit time.Duration `toml:"commit"` // to make an object durable
+	Stall  time.Duration `toml:"stall"`  // without moving a byte
+	Abort  time.Duration `toml:"abort"`  // to give up a transfer
 }
 
 // Hooks names the Lua scripts, in the order in which they are called.

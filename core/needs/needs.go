@@ -27,3 +27,15 @@ func Server(t interface{ Skip(args ...any) }) {
 		t.Skip("it starts a MySQL server: left out with -short")
 	}
 }
+
+// Memory returns a directory in memory, or where there is none a temporary one, for what is
+// about anything but disks: each of thousands of syncs costs a busy disk milliseconds.
+func Memory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "remora-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -1,14 +1,15 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
-	"github.com/remora-backup/remora/core/plug/plugtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/plugins/host"
+	"github.com/remora-backup/remora/plugins/kit"
 )
 
 // TestPromises builds the plugin and asks it, as a process, for everything it must do.
@@ -17,15 +18,13 @@ func TestPromises(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", exe, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	config := fmt.Sprintf(`{"dir":%q}`, t.TempDir())
-	p, err := host.Start(t.Context(), host.Spec{Kind: host.Storage, Name: exe, Config: []byte(config)}, host.Options{})
-	if err != nil {
-		t.Fatal(err)
+	k := kit.Kit{
+		Spec:  host.Spec{Kind: host.Storage, Name: exe, Config: fmt.Appendf(nil, `{"dir":%q}`, needs.Memory(t))},
+		Pause: 2 * time.Second,
 	}
-	defer p.Close(context.Background())
-	for _, r := range plugtest.CheckStorage(t.Context(), p.Storage()) {
-		if !r.OK {
-			t.Errorf("%s: %s", r.Name, r.Detail)
+	for r, err := range k.Check(t.Context()) {
+		if err != nil || !r.OK {
+			t.Errorf("%s: %s %v", r.Name, r.Detail, err)
 		}
 	}
 }

@@ -51,6 +51,9 @@ type Storage struct {
 	mu    sync.Mutex
 	root  *os.Root // nil until ready has found or made the directory
 	swept bool
+
+	making sync.Mutex
+	synced map[string]uint64 // directory whose entry in its parent is durable: its inode
 }
 
 // Open looks at the directory, which need not be there yet.
@@ -58,7 +61,7 @@ func Open(c Config) (*Storage, error) {
 	if !strings.HasPrefix(c.Path, "/") {
 		return nil, fmt.Errorf("path %q is not absolute: %w", c.Path, plug.ErrInvalid)
 	}
-	s := &Storage{path: path.Clean(c.Path)}
+	s := &Storage{path: path.Clean(c.Path), synced: map[string]uint64{}}
 	if err := s.ready(false); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/plug/plugtest"
 )
@@ -26,7 +27,7 @@ func open(t *testing.T, dir string) *Storage {
 }
 
 func TestContract(t *testing.T) {
-	plugtest.Storage(t, func(t *testing.T) plug.Storage { return open(t, t.TempDir()) })
+	plugtest.Storage(t, func(t *testing.T) plug.Storage { return open(t, needs.Memory(t)) })
 }
 
 // files returns every path below dir.
@@ -189,9 +190,9 @@ func TestWrongStoragesAreNoticed(t *testing.T) {
 		"cancelled_before":                  func(s *Storage, _ string) plug.Storage { return deaf{s} },
 	} {
 		t.Run(check, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "in", "in")
+			dir := filepath.Join(needs.Memory(t), "in", "in")
 			s := breakIt(open(t, dir), dir)
-			for _, r := range plugtest.CheckStorage(t.Context(), s) {
+			for r := range plugtest.CheckStorage(t.Context(), s, check) {
 				if r.Name == check && r.OK {
 					t.Errorf("%s did not notice", check)
 				}

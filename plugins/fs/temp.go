@@ -63,15 +63,19 @@ func lockNew(f *os.File) error {
 	return nil
 }
 
-// makeDirs makes dir durable: each new entry is synced in its parent.
+// makeDirs makes dir durable: each entry is synced in its parent, also one that is there
+// already, as whoever made it may not have come so far.
 func (s *Storage) makeDirs(dir string) error {
-	if dir == "." {
+	s.making.Lock()
+	defer s.making.Unlock()
+	return s.makeDirsLocked(dir)
+}
+
+func (s *Storage) makeDirsLocked(dir string) error {
+	if dir == "." || s.synced[dir] != 0 && s.synced[dir] == s.inode(dir) {
 		return nil
 	}
-	if info, err := s.root.Lstat(dir); err == nil && info.IsDir() {
-		return nil
-	}
-	if err := s.makeDirs(path.Dir(dir)); err != nil {
+	if err := s.makeDirsLocked(path.Dir(dir)); err != nil {
 		return err
 	}
 	err := s.root.Mkdir(dir, 0o700)
@@ -81,10 +85,25 @@ func (s *Storage) makeDirs(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := s.syncDir(path.Dir(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	made := s.inode(dir)
+	if err := s.syncDir(path.Dir(dir)); err != nil {
 		return err
 	}
+	s.synced[dir] = made
 	return nil
+}
+
+// inode is the number of a directory, 0 if there is none.
+func (s *Storage) inode(dir string) uint64 {
+	info, err := s.root.Lstat(dir)
+	if err != nil || !info.IsDir() {
+		return 0
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return st.Ino
 }
 
 // prune removes dir and what is above it as far as they are empty. Whoever is about to put

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/plugins/fs"
@@ -205,7 +206,7 @@ func config(t *testing.T, v any) json.RawMessage {
 
 func fsSpec(t *testing.T) Spec {
 	t.Helper()
-	return Spec{Kind: Storage, Name: "fs", Config: config(t, map[string]string{"path": t.TempDir()})}
+	return Spec{Kind: Storage, Name: "fs", Config: config(t, map[string]string{"path": needs.Memory(t)})}
 }
 
 func oddSpec(t *testing.T, settings map[string]any) Spec {

@@ -10,7 +10,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -193,7 +195,7 @@ func (p *Plugin) startError(ctx context.Context, err error) error {
 	garbage, wrote := p.proc.notAHandshake()
 	switch {
 	case ctx.Err() != nil:
-		err = fmt.Errorf("%w%s", context.Cause(ctx), p.proc.logs.lastWords())
+		err = fmt.Errorf("%w to %s%s", context.Cause(ctx), p.waitingFor(), p.proc.logs.lastWords())
 	case p.conn != nil: // it got as far as to speak for itself
 	case wrote:
 		err = fmt.Errorf("it wrote %q on its standard output instead of a handshake", garbage)
@@ -209,6 +211,19 @@ func (p *Plugin) startError(ctx context.Context, err error) error {
 		c = code.Plugin
 	}
 	return code.Hint(c, hint, "start %s: %w", p.label, err)
+}
+
+// waitingFor says how far a plugin got that did not start in time.
+func (p *Plugin) waitingFor() string {
+	if p.conn != nil {
+		return "Describe or Configure: its handshake was right"
+	}
+	p.proc.mu.Lock()
+	defer p.proc.mu.Unlock()
+	if p.proc.line != "" {
+		return "gRPC on the socket of its handshake"
+	}
+	return "its start: the line of the handshake did not come on standard output (was it flushed?)"
 }
 
 // Storage speaks to a storage plugin. The value also is a plug.FreeSpace if the plugin
@@ -233,6 +248,45 @@ func (p *Plugin) Pid() int { return p.proc.pid() }
 // Exited is closed when the process has ended, for whatever reason.
 func (p *Plugin) Exited() <-chan struct{} { return p.proc.exited }
 
+// Dropped is how many lines the plugin has logged more than are passed on.
+func (p *Plugin) Dropped() int { return p.proc.logs.left() }
+
+// Sockets are the names of the sockets that are open in the plugin's private directory: one,
+// and one for each transfer that is under way.
+func (p *Plugin) Sockets() ([]string, error) {
+	var names []string
+	err := filepath.WalkDir(p.proc.socketDir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type()&fs.ModeSocket != 0 {
+			names = append(names, filepath.Base(path))
+		}
+		return err
+	})
+	return names, err
+}
+
+// Kill ends the plugin as a crash does.
+func (p *Plugin) Kill() {
+	p.proc.kill("on purpose")
+	p.proc.goneSoon()
+}
+
+// Killed reports whether the host had to end the plugin.
+func (p *Plugin) Killed() bool {
+	p.proc.mu.Lock()
+	defer p.proc.mu.Unlock()
+	return p.proc.why != ""
+}
+
+// Abandon does to the plugin what the death of its host does, and reports whether it then
+// ended by itself within the time that it has. It has to be closed all the same.
+func (p *Plugin) Abandon() bool {
+	p.proc.letGo()
+	return p.proc.goneWithin(2 * leave) // nobody's clock is that exact
+}
+
+// leave is what a plugin has to end whose host is gone.
+const leave = 2 * time.Second
+
 // Close lets the plugin finish what it has to, ends it and everything it started, and
 // removes its sockets. The error says what the plugin could not finish; the process is
 // gone in any case. ctx shortens the time the plugin gets. Close is idempotent.
@@ -242,7 +296,6 @@ func (p *Plugin) Close(ctx context.Context) error {
 }
 
 func (p *Plugin) close(ctx context.Context) error {
-	const leave = 2 * time.Second
 	var err error
 	if p.conn != nil && !p.proc.gone() {
 		err = p.drain(ctx)

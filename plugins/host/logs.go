@@ -30,7 +30,8 @@ type logs struct {
 	last    []string
 	tokens  int
 	refill  time.Time
-	dropped int
+	dropped int // not told yet
+	all     int // that were dropped
 }
 
 func newLogs(l hclog.Logger) *logs {
@@ -89,11 +90,18 @@ func (l *logs) line(raw []byte) {
 	}
 	if l.tokens == 0 {
 		l.dropped++
+		l.all++
 		return
 	}
 	l.tokens--
 	l.tellDropped()
 	l.logger.Log(level, message, args...)
+}
+
+func (l *logs) left() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
 }
 
 // flush tells at the end what was left out.

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/plugins/internal/wire"
 )
 
@@ -78,7 +79,7 @@ func (p *process) Start(context.Context) error {
 	}
 	if err := p.cmd.Start(); err != nil {
 		closeAll(ours[:])
-		return fmt.Errorf("execute: %w", err)
+		return notExecuted(p.cmd.Path, err)
 	}
 	p.started, p.liveness = true, ours[0]
 	out, in := io.Pipe()
@@ -88,6 +89,20 @@ func (p *process) Start(context.Context) error {
 	readers.Go(func() { p.logs.read(ours[2]) })
 	go p.reap(&readers, ours[1], ours[2])
 	return nil
+}
+
+// notExecuted says what the system's refusal to execute a file means.
+func notExecuted(path string, err error) error {
+	hint := ""
+	switch _, missing := os.Stat(path); {
+	case errors.Is(err, syscall.ENOEXEC):
+		hint = `a script needs its interpreter in the first line, such as #!/usr/bin/python3`
+	case errors.Is(err, syscall.EACCES):
+		hint = "chmod +x " + path
+	case errors.Is(err, syscall.ENOENT) && missing == nil:
+		hint = "its first line names an interpreter, or it was built for a loader, that is not there"
+	}
+	return code.Hint(code.Plugin, hint, "execute: %w", err)
 }
 
 func closeAll(files []*os.File) {

@@ -42,7 +42,7 @@ func TestWillNotStart(t *testing.T) {
 	}{
 		"garbage":         {Spec{Name: "garbage"}, code.Plugin, `it wrote "Hello, world" on its standard output`},
 		"endless line":    {Spec{Name: "endless"}, code.Plugin, "it wrote \"xxxx"},
-		"hang":            {Spec{Name: "hang"}, code.Plugin, "no answer within 1s"},
+		"hang":            {Spec{Name: "hang"}, code.Plugin, "no answer within 1s to its start: the line of the handshake did not come"},
 		"other protocol":  {Spec{Name: "oldprotocol"}, code.Plugin, "it wrote \"1|99|"},
 		"socket outside":  {Spec{Name: "elsewhere"}, code.Plugin, "is not in"},
 		"dies":            {Spec{Name: "dies"}, code.Plugin, "exited: status 7; its last words: cannot find the moon"},
@@ -78,6 +78,28 @@ func TestWillNotStart(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// A script that cannot be executed is told what it lacks.
+func TestNotExecuted(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		mode os.FileMode
+		hint string
+	}{
+		"no x":                 {"#!/bin/sh\n", 0o644, "chmod +x /"},
+		"no interpreter":       {"#!/no/such/python\n", 0o755, "that is not there"},
+		"no interpreter named": {"import grpc\n", 0o755, "#!/usr/bin/python3"},
+	} {
+		path := filepath.Join(t.TempDir(), "plugin")
+		if err := os.WriteFile(path, []byte(c.text), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Start(t.Context(), Spec{Kind: Storage, Name: path}, options(t))
+		if code.Of(err) != code.Plugin || !strings.Contains(code.HintOf(err), c.hint) {
+			t.Errorf("%s: got %v (code %d), hint %q; want %q", name, err, code.Of(err), code.HintOf(err), c.hint)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 func TestStorageContract(t *testing.T) {
 	p := start(t, fsSpec(t), options(t))
-	for _, r := range plugtest.CheckStorage(t.Context(), p.Storage()) {
+	for r := range plugtest.CheckStorage(t.Context(), p.Storage()) {
 		if !r.OK {
 			t.Errorf("%s: %s", r.Name, r.Detail)
 		}

@@ -3,6 +3,7 @@ package plugtest
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/remora-backup/remora/core/plug"
@@ -25,8 +26,8 @@ func Lock[S Testing[S]](t S, open func(S) LockCase) {
 }
 
 // CheckLock runs the checks that need no help on l. They lock its server, briefly.
-func CheckLock(ctx context.Context, l plug.Lock) []Result {
-	return runAll(ctx, lockChecks(), LockCase{Lock: l})
+func CheckLock(ctx context.Context, l plug.Lock, only ...string) iter.Seq[Result] {
+	return runAll(ctx, lockChecks(), LockCase{Lock: l}, only)
 }
 
 func lockChecks() []check[LockCase] {

@@ -49,7 +49,7 @@ func TestWrongLocksAreNoticed(t *testing.T) {
 			breakIt(&c)
 			for _, k := range lockChecks() {
 				if k.name == strings.TrimSpace(check) {
-					if r := runOne(t.Context(), k, c); r.OK {
+					if r := Run(t.Context(), k.name, func(t T) { k.run(t, c) }); r.OK {
 						t.Errorf("%s did not notice", check)
 					}
 					return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +22,8 @@ func Notify[S Testing[S]](t S, open func(S) plug.Notify) {
 
 // CheckNotify runs every check on n, which really sends: the notices say that they are
 // a test.
-func CheckNotify(ctx context.Context, n plug.Notify) []Result {
-	return runAll(ctx, notifyChecks(), n)
+func CheckNotify(ctx context.Context, n plug.Notify, only ...string) iter.Seq[Result] {
+	return runAll(ctx, notifyChecks(), n, only)
 }
 
 func notifyChecks() []check[plug.Notify] {

@@ -1,15 +1,18 @@
 // Package plugtest proves that a plugin keeps the promises of package plug.
 //
 // The checks run in two ways: under go test, one subtest each (Storage, Lock, Notify),
-// and on a plugin that somebody configured, as a list of results (CheckStorage and its
-// kin). Memory is a storage for tests of others, with faults to order.
+// and on a plugin that somebody configured, as results that come one by one (CheckStorage
+// and its kin; package kit asks for the promises of a process too). Memory is a storage for tests of others, with faults to order.
 package plugtest
 
 import (
 	"context"
 	"fmt"
+	"iter"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,9 +33,10 @@ type Testing[S any] interface {
 
 // Result is what became of one check.
 type Result struct {
-	Name   string // lower_snake, stable
-	OK     bool
-	Detail string // what was wrong, one line for each
+	Name    string // lower_snake, stable
+	OK      bool
+	Detail  string // what was wrong, one line for each
+	Endless bool   // it still runs: what it works on cannot be used any more
 }
 
 // check is one promise.
@@ -41,37 +45,65 @@ type check[P any] struct {
 	run  func(t T, p P)
 }
 
-// checkTime bounds one check run outside go test, which has a bound of its own.
-const checkTime = 2 * time.Minute
+// checkTime bounds one check run outside go test, which has a bound of its own, and grace
+// is what it gets to end when it is told to.
+const (
+	checkTime = 2 * time.Minute
+	grace     = 10 * time.Second
+)
 
-// runAll runs every check on the same plugin.
-func runAll[P any](ctx context.Context, checks []check[P], p P) []Result {
-	var all []Result
-	for _, c := range checks {
-		all = append(all, runOne(ctx, c, p))
-		if ctx.Err() != nil {
-			break
+// runAll runs the checks named, or every one, on the same plugin, and yields each result
+// when it is known. Behind a check that does not end nothing can be told apart.
+func runAll[P any](ctx context.Context, checks []check[P], p P, only []string) iter.Seq[Result] {
+	return func(yield func(Result) bool) {
+		for _, c := range checks {
+			if len(only) > 0 && !slices.Contains(only, c.name) {
+				continue
+			}
+			r := Run(ctx, c.name, func(t T) { c.run(t, p) })
+			if !yield(r) || r.Endless || ctx.Err() != nil {
+				return
+			}
 		}
 	}
-	return all
 }
 
-func runOne[P any](ctx context.Context, c check[P], p P) Result {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+// Run makes a check of f, which must end when its context does; it is left alone if not.
+func Run(ctx context.Context, name string, f func(T)) Result {
+	return run(ctx, name, checkTime, grace, f)
+}
+
+func run(ctx context.Context, name string, within, grace time.Duration, f func(T)) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("took longer than %v", within))
 	defer cancel()
 	r := &recorder{ctx: ctx}
 	done := make(chan struct{})
 	go func() { // of its own, because Fatalf ends it
 		defer close(done)
-		c.run(r, p)
+		f(r)
 	}()
-	<-done
-	return Result{Name: c.name, OK: len(r.wrong) == 0, Detail: strings.Join(r.wrong, "\n")}
+	endless := false
+	select {
+	case <-done:
+	case <-ctx.Done():
+		r.Errorf("%v", context.Cause(ctx))
+		select {
+		case <-done:
+		case <-time.After(grace):
+			endless = true
+			r.Errorf("it did not end when it was cancelled either: the rest is not tried")
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Result{Name: name, OK: len(r.wrong) == 0, Detail: strings.Join(r.wrong, "\n"), Endless: endless}
 }
 
-// recorder is the T outside go test. A check uses it from one goroutine.
+// recorder is the T outside go test.
 type recorder struct {
-	ctx   context.Context
+	ctx context.Context
+
+	mu    sync.Mutex
 	wrong []string
 }
 
@@ -79,6 +111,8 @@ func (r *recorder) Helper()                  {}
 func (r *recorder) Context() context.Context { return r.ctx }
 
 func (r *recorder) Errorf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.wrong = append(r.wrong, fmt.Sprintf(format, args...))
 }
 

@@ -5,10 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
+	"iter"
 	mathrand "math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/remora-backup/remora/core/plug"
 )
@@ -21,22 +24,62 @@ func Storage[S Testing[S]](t S, open func(S) plug.Storage) {
 	}
 }
 
-// CheckStorage runs every check on s, below a prefix of its own that is empty again
-// afterwards. What s holds besides is not touched.
-func CheckStorage(ctx context.Context, s plug.Storage) []Result {
+// CheckStorage runs the checks named, or every one, on s, below a prefix of its own that is
+// empty again afterwards, and yields each result when it is known. What s holds besides is
+// not touched.
+func CheckStorage(ctx context.Context, s plug.Storage, only ...string) iter.Seq[Result] {
 	p := place{Storage: s, base: "plugtest-" + strings.ToLower(rand.Text()[:8]) + "/"}
-	results := runAll(ctx, storageChecks(), p)
-	sweep := check[place]{"leaves_nothing_behind", func(t T, p place) {
-		for o, err := range p.List(t.Context(), p.base) {
-			if err != nil {
-				t.Fatalf("list: %v", err)
-			}
-			if err := p.Delete(t.Context(), o.Name); err != nil {
-				t.Errorf("delete %s: %v", o.Name, err)
+	return func(yield func(Result) bool) {
+		goOn, endless := true, false
+		for r := range runAll(ctx, storageChecks(), p, only) {
+			endless = r.Endless
+			if goOn = yield(r); !goOn {
+				break
 			}
 		}
-	}}
-	return append(results, runOne(context.WithoutCancel(ctx), sweep, p))
+		if endless {
+			return
+		}
+		if r := Run(context.WithoutCancel(ctx), "leaves_nothing_behind", p.sweep); goOn {
+			yield(r)
+		}
+	}
+}
+
+// atOnce is how many calls a check makes in parallel where only their number matters.
+const atOnce = 8
+
+// sweep deletes everything below the base, and sees that it is gone.
+func (p place) sweep(t T) {
+	var names []string
+	for _, o := range p.list(t, p.base) {
+		names = append(names, o.Name)
+	}
+	each(names, func(name string) {
+		if err := p.Delete(t.Context(), name); err != nil {
+			t.Errorf("delete %s: %v", name, err)
+		}
+	})
+	if left := p.list(t, p.base); len(left) > 0 {
+		t.Errorf("%d objects are listed after they were deleted, as %s", len(left), left[0].Name)
+	}
+}
+
+func each(names []string, do func(string)) {
+	var all sync.WaitGroup
+	next := make(chan string)
+	for range atOnce {
+		all.Go(func() {
+			for name := range next {
+				do(name)
+			}
+		})
+	}
+	for _, name := range names {
+		next <- name
+	}
+	close(next)
+	all.Wait()
 }
 
 // place is a storage and the prefix below which a check may work.
@@ -49,7 +92,7 @@ func storageChecks() []check[place] {
 	return []check[place]{
 		{"put_then_get", putThenGet},
 		{"put_odd_readers", putOddReaders},
-		{"put_big", putBig},
+		{"put_larger_than_a_pack", putLarge},
 		{"put_replaces", putReplaces},
 		{"put_failing_reader_leaves_nothing", putFailingReader},
 		{"put_failing_reader_keeps_old", putFailingReaderKeepsOld},
@@ -65,6 +108,7 @@ func storageChecks() []check[place] {
 		{"not_exist", notExist},
 		{"list_order_and_prefix", listOrder},
 		{"list_ends_early", listEndsEarly},
+		{"list_more_than_1000", listMany},
 		{"delete_idempotent", deleteIdempotent},
 		{"names_hostile", namesHostile},
 		{"names_odd", namesOdd},
@@ -76,9 +120,13 @@ func storageChecks() []check[place] {
 // random returns bytes that no shorter or shifted copy equals.
 func random(n int) []byte {
 	b := make([]byte, n)
-	r := mathrand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
-	_, _ = r.Read(b) // never fails
+	_, _ = io.ReadFull(stream(n), b) // never fails
 	return b
+}
+
+// stream gives the bytes of random(n) one after the other.
+func stream(n int) io.Reader {
+	return io.LimitReader(mathrand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)}), int64(n))
 }
 
 // name makes a name of this check's own, so that checks share a storage.
@@ -100,9 +148,15 @@ func (p place) read(ctx context.Context, name string, offset, length int64) ([]b
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(r)
+	b, err := io.ReadAll(io.LimitReader(r, mostRead))
+	if len(b) == mostRead {
+		err = fmt.Errorf("got %d bytes and more: does it end?", len(b))
+	}
 	return b, errors.Join(err, r.Close())
 }
+
+// mostRead is more bytes than any object has that a check reads at once.
+const mostRead = 16 << 20
 
 // wantBytes checks an object in every way there is to see it.
 func (p place) wantBytes(t T, name string, want []byte) {
@@ -145,10 +199,15 @@ func (p place) list(t T, prefix string) []plug.Object {
 		if err != nil {
 			t.Fatalf("list %q: %v", prefix, err)
 		}
-		all = append(all, o)
+		if all = append(all, o); len(all) > mostListed && strings.HasPrefix(prefix, p.base) {
+			t.Fatalf("list %q: got %d objects and more, there are not that many: does it end?", prefix, len(all))
+		}
 	}
 	return all
 }
+
+// mostListed is more objects than all checks together make.
+const mostListed = 5000
 
 func difference(a, b []byte) int {
 	for i := range min(len(a), len(b)) {

@@ -36,7 +36,7 @@ func getOutOfRange(t T, p place) {
 	const size = 5000
 	name := p.name("short")
 	p.put(t, name, random(size))
-	for _, r := range [][2]int64{{0, size + 1}, {size, 1}, {size + 1, 0}, {size + 1, -1}, {4000, 1001}, {1 << 40, 1}, {1, 1<<63 - 1}, {-1, 1}, {-1, -1}} {
+	for _, r := range [][2]int64{{0, size + 1}, {size, 1}, {size + 1, 0}, {size + 1, -1}, {4000, 1001}, {1 << 31, 1}, {1 << 32, 1}, {1<<32 + 10, -1}, {1 << 40, 1}, {0, 1<<32 + 10}, {1, 1<<63 - 1}, {-1, 1}, {-1, -1}} {
 		if got, err := p.read(t.Context(), name, r[0], r[1]); err == nil {
 			t.Errorf("get %d bytes from %d of %d: got %d bytes and no error", r[1], r[0], size, len(got))
 		}
@@ -161,6 +161,29 @@ func listEndsEarly(t T, p place) {
 	}
 	if got := len(p.list(t, p.name("stop", ""))); got != 30 {
 		t.Errorf("list after ending some early: got %d objects, want 30", got)
+	}
+}
+
+// listMany: a list that comes in parts, as from most services, has to be asked for all.
+func listMany(t T, p place) {
+	const many = 1100
+	var names []string
+	for i := range many {
+		names = append(names, p.name("listed", fmt.Sprintf("%04d", i)))
+	}
+	each(names, func(name string) {
+		if _, err := p.Put(t.Context(), name, strings.NewReader("x")); err != nil {
+			t.Errorf("put %s: %v", name, err)
+		}
+	})
+	got := p.list(t, p.name("listed", ""))
+	for i := range min(len(got), many) {
+		if got[i] != (plug.Object{Name: names[i], Size: 1}) {
+			t.Fatalf("list of %d objects: number %d is %+v, want %s", many, i, got[i], names[i])
+		}
+	}
+	if len(got) != many {
+		t.Errorf("list of %d objects: got %d", many, len(got))
 	}
 }
 

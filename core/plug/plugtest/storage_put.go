@@ -58,10 +58,57 @@ func (r *oddReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func putBig(t T, p place) {
-	want := random(24<<20 + 7)
-	p.put(t, p.name("big"), want)
-	p.wantBytes(t, p.name("big"), want)
+// largeSize is more than the largest object that a backup makes if nothing else is
+// configured: packs have 96 MiB.
+const largeSize = 128<<20 + 7
+
+func putLarge(t T, p place) {
+	name := p.name("large")
+	o, err := p.Put(t.Context(), name, stream(largeSize))
+	if err != nil || o.Size != largeSize {
+		t.Fatalf("put of %d bytes: got %+v, %v", largeSize, o, err)
+	}
+	if o, err := p.Stat(t.Context(), name); err != nil || o.Size != largeSize {
+		t.Errorf("stat: got %+v, %v; want %d bytes", o, err, largeSize)
+	}
+	r, err := p.Get(t.Context(), name, 0, -1)
+	if err != nil {
+		t.Fatalf("get: %v", err)
+	}
+	defer r.Close()
+	if n, err := sameBytes(r, stream(largeSize)); err != nil {
+		t.Errorf("get of %d bytes, after %d: %v", largeSize, n, err)
+	}
+	const from, length = largeSize - 1000, 500
+	want, all := make([]byte, length), stream(largeSize)
+	_, skip := io.CopyN(io.Discard, all, from)
+	if _, err := io.ReadFull(all, want); err != nil || skip != nil {
+		t.Fatalf("make the bytes: %v, %v", err, skip)
+	}
+	if got, err := p.read(t.Context(), name, from, length); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("get %d bytes from %d: got %d bytes, %v; want others", length, from, len(got), err)
+	}
+}
+
+// sameBytes reads both to their ends; n is where they were still the same.
+func sameBytes(got, want io.Reader) (n int64, err error) {
+	a, b := make([]byte, 256<<10), make([]byte, 256<<10)
+	for {
+		nw, _ := io.ReadFull(want, b)
+		ng, err := io.ReadFull(got, a[:max(nw, 1)]) // a byte too many is seen
+		if !bytes.Equal(a[:ng], b[:nw]) {
+			return n + int64(difference(a[:ng], b[:nw])), errors.Join(errors.New("the bytes are others, or fewer, or more"), err)
+		}
+		if n += int64(nw); nw == 0 {
+			if err == io.EOF {
+				err = nil
+			}
+			return n, err
+		}
+		if err != nil {
+			return n, err
+		}
+	}
 }
 
 func putReplaces(t T, p place) {
