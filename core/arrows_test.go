@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"core/innodb/redo":       {},
 	"core/innodb/tablespace": {"core/innodb/page"},
 	"core/binlog":            {},
+	"core/sdi":               {},
 
 	"core/plug":          {},
 	"core/plug/plugtest": {"core/plug"},
@@ -43,7 +44,7 @@ var arrows = map[string][]string{
 	"core/mysqld":        {"core/code", "core/version"},
 
 	"core/backup": {
-		"core/binlog", "core/code", "core/innodb/...", "core/keyring", "core/plug", "core/repo", "core/run", "core/server", "core/syncpoint", "core/version",
+		"core/binlog", "core/code", "core/innodb/...", "core/keyring", "core/plug", "core/repo", "core/run", "core/sdi", "core/server", "core/syncpoint", "core/version",
 	},
 	"core/inert": {"core/code"},
 	"core/operate": {

@@ -22,7 +22,7 @@
 //	   |      +-- core/inert     what keeps a restored server quiet, and the record of what it is
 //	   |      +-- core/staging   an unfinished directory that becomes its target by renames (restore)
 //	   |      +-- core/redomake  the redo log that it recovers from, made of a backup's blocks
-//	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/xtrabackup    pure formats
+//	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/sdi, core/xtrabackup    pure formats
 //	   |      +-- core/keyring   the keys of an encrypted redo log
 //	   |
 //	   +-- core/operate      one operation with all that surrounds it: history, hooks, notices,
@@ -44,6 +44,7 @@
 //	a page's checksum verified        core/innodb/page/verify.go, called by core/backup/copy.go
 //	the redo of a live server read    core/backup/redofiles.go, follow.go
 //	a redo record parsed              core/innodb/redo/parser.go, record.go
+//	a table of another engine known   core/sdi, core/server/engines.go
 //	decided what to copy again        core/backup/tracker.go
 //	the server locked                 core/backup/lock.go, window.go, through plugins/mysqllock
 //	what is read under the lock kept  core/backup/kept.go, stored by tail.go

@@ -25,6 +25,9 @@
 //	    Repeats a query until its only value is VALUE.
 //	imported NAME TABLE COPY
 //	    Makes the table COPY by EXPORT of TABLE and IMPORT TABLESPACE.
+//	divider VARIABLE NAME...
+//	    Opens a port, whose number is then in VARIABLE, that leads each new connection to the
+//	    next one of the servers.
 //	writers NAME N, stopwriters NAME
 //	    Keeps N sessions writing. They must have committed something when they are stopped.
 //	same SOURCE RESTORED

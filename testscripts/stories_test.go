@@ -97,7 +97,7 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 func commands() map[string]command {
 	c := map[string]command{
-		"source": source, "mysqld": startServer, "stopmysqld": stopServer, "keyring": withKeyring, "imported": importTable, "sql": runSQL, "await": await, "writers": startWriters,
+		"source": source, "mysqld": startServer, "stopmysqld": stopServer, "keyring": withKeyring, "imported": importTable, "divider": divide, "sql": runSQL, "await": await, "writers": startWriters,
 		"stopwriters": stopWriters, "same": same, "config": configure,
 		"exits": exits, "start": startProcess, "ended": ended, "signal": signalProcess, "killplugin": killPlugin, "sync": syncPoint,
 		"tty": onTerminal, "gobuild": buildProgram,

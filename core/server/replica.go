@@ -44,7 +44,7 @@ type Thread struct {
 // Age is how new the newest transaction is that a channel has applied.
 type Age struct {
 	// Applied is when it was committed at its origin, not at a server in between; zero if the server does not know:
-	// it forgets when it is restarted, and knows only GTIDs' transactions. Then its binary log may tell
+	// it forgets when it, or the applier, is started anew. Then its binary log may tell
 	// (original_commit_timestamp of the last transaction before the sync point), if log_replica_updates is on.
 	Applied time.Time
 	// Sight is Yes if Applied is known, No if the server does not know, Unseen without SELECT on

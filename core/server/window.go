@@ -139,12 +139,36 @@ func (s *Server) Altered(ctx context.Context) (Altered, error) {
 	return a, nil
 }
 
-// RedoSwitched looks into the server's error log for redo logging having been switched off or on since an
-// earlier moment. It needs SELECT on performance_schema.error_log.
+// RedoSwitched says whether redo logging was switched off or on since an earlier moment: No only if that is certain
+// from the server's side.
+//
+// It is certain if no ALTER INSTANCE was used. If one was, the error log must tell what it was, and must have been
+// able to: its warnings are written and none of these suppressed or filtered, now as ever since the earlier moment,
+// which it must reach back to; that needs SELECT on performance_schema.error_log. Otherwise the answer is Unseen.
+// An error log that was silenced for a moment only cannot be told from an honest one: redo.Switched looks for the
+// same in the log itself.
 func (s *Server) RedoSwitched(ctx context.Context, since Altered) (Sight, error) {
-	var switched, verbosity int
-	err := s.row(ctx, fmt.Sprintf(`SELECT COUNT(*), @@GLOBAL.log_error_verbosity FROM performance_schema.error_log
-		WHERE ERROR_CODE IN ('MY-013600', 'MY-013601') AND LOGGED >= '%s'`, since.At), &switched, &verbosity)
+	now, err := s.Altered(ctx)
+	if err != nil || now.Count < since.Count {
+		return Unseen, err
+	}
+	var enabled string
+	if err := s.row(ctx, "SELECT VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Innodb_redo_log_enabled'", &enabled); err != nil {
+		return Unseen, fmt.Errorf("ask whether redo is logged: %w", err)
+	}
+	if enabled != "ON" {
+		return Yes, nil
+	}
+	if now.Count == since.Count {
+		return No, nil
+	}
+	var switched, reaches, honest int
+	err = s.row(ctx, fmt.Sprintf(`SELECT
+		COUNT(CASE WHEN ERROR_CODE IN ('MY-013600', 'MY-013601', 'MY-014088') AND LOGGED >= '%[1]s' THEN 1 END),
+		COUNT(CASE WHEN LOGGED < '%[1]s' THEN 1 END),
+		@@GLOBAL.log_error_verbosity >= 2 AND @@GLOBAL.log_error_services NOT LIKE '%%dragnet%%'
+			AND @@GLOBAL.log_error_suppression_list NOT REGEXP '13600|13601|14088|REDO'
+		FROM performance_schema.error_log`, since.At), &switched, &reaches, &honest)
 	switch {
 	case errors.Is(err, ErrNotAllowed):
 		return Unseen, nil
@@ -152,7 +176,7 @@ func (s *Server) RedoSwitched(ctx context.Context, since Altered) (Sight, error)
 		return Unseen, fmt.Errorf("look into the error log: %w", err)
 	case switched > 0:
 		return Yes, nil
-	case verbosity < 2: // warnings are not logged
+	case honest != 1 || reaches == 0:
 		return Unseen, nil
 	}
 	return No, nil

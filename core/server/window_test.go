@@ -75,13 +75,20 @@ func TestWindow(t *testing.T) {
 		}
 	}
 	switched(all, server.No, 0)
+	switched(few, server.No, 0)
 	s.Exec("ALTER INSTANCE RELOAD TLS")
 	switched(all, server.No, 1)
 	switched(few, server.Unseen, 1)
 	s.Exec("SET GLOBAL log_error_verbosity = 1")
 	switched(all, server.Unseen, 1)
-	s.Exec("SET GLOBAL log_error_verbosity = 3", "ALTER INSTANCE DISABLE INNODB REDO_LOG", "ALTER INSTANCE ENABLE INNODB REDO_LOG")
-	switched(all, server.Yes, 3)
+	s.Exec("SET GLOBAL log_error_verbosity = 3", "SET GLOBAL log_error_suppression_list = 'MY-010001,MY-013601'")
+	switched(all, server.Unseen, 1)
+	s.Exec("SET GLOBAL log_error_suppression_list = 'MY-013601,MY-014088'", "ALTER INSTANCE DISABLE INNODB REDO_LOG")
+	switched(few, server.Yes, 2)
+	s.Exec("ALTER INSTANCE ENABLE INNODB REDO_LOG")
+	switched(all, server.Unseen, 3)
+	s.Exec("SET GLOBAL log_error_suppression_list = ''", "ALTER INSTANCE DISABLE INNODB REDO_LOG", "ALTER INSTANCE ENABLE INNODB REDO_LOG")
+	switched(all, server.Yes, 5)
 }
 
 // proveLocked: connection id holds the lock, conn of this test does not.
