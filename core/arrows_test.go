@@ -44,7 +44,8 @@ var arrows = map[string][]string{
 	"core/mysqld":        {"core/code", "core/version"},
 
 	"core/backup": {
-		"core/binlog", "core/code", "core/innodb/...", "core/keyring", "core/plug", "core/repo", "core/run", "core/sdi", "core/server", "core/syncpoint", "core/version",
+		"core/binlog", "core/code", "core/copier", "core/datadir", "core/innodb/...", "core/keyring", "core/plug", "core/redolog", "core/repo",
+		"core/run", "core/server", "core/syncpoint",
 	},
 	"core/inert": {"core/code"},
 	"core/operate": {
@@ -52,6 +53,9 @@ var arrows = map[string][]string{
 	},
 	"core/keyring":    {"core/binlog", "core/code", "core/innodb/redo"},
 	"core/staging":    {"core/code", "core/syncpoint"},
+	"core/copier":     {"core/code", "core/datadir", "core/innodb/...", "core/repo", "core/syncpoint"},
+	"core/redolog":    {"core/code", "core/innodb/redo", "core/syncpoint"},
+	"core/datadir":    {"core/code", "core/innodb/...", "core/sdi", "core/server"},
 	"core/redomake":   {"core/code", "core/innodb/redo", "core/version"},
 	"core/xtrabackup": {},
 	"core/prepare": {

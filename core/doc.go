@@ -13,6 +13,9 @@
 //	   +-- hooks             Lua scripts in a child process
 //	   |
 //	   +-- core/backup       phases: follow redo, copy, catch up, lock, sync point, seal
+//	   |      +-- core/copier    reads files that a server is changing, until every page is whole
+//	   |      +-- core/redolog   follows the redo log of a running server
+//	   |      +-- core/datadir   finds the files of a running server
 //	   |   core/restore      phases: fetch, prepare, publish.  These two meet only in repo.
 //	   |   core/prepare      phases: a raw directory, ours or XtraBackup's, made consistent in place
 //	   |      |
@@ -41,13 +44,14 @@
 //
 // # Where is ...
 //
-//	a page's checksum verified        core/innodb/page/verify.go, called by core/backup/copy.go
-//	the redo of a live server read    core/backup/redofiles.go, follow.go
+//	a page's checksum verified        core/innodb/page/verify.go, called by core/copier/worker.go
+//	the redo of a live server read    core/redolog/files.go, follow.go
 //	a redo record parsed              core/innodb/redo/parser.go, record.go
 //	a table of another engine known   core/sdi, core/server/engines.go
-//	decided what to copy again        core/backup/tracker.go
-//	the server locked                 core/backup/lock.go, window.go, through plugins/mysqllock
-//	what is read under the lock kept  core/backup/kept.go, stored by tail.go
+//	found what there is to copy       core/backup/survey.go, with core/datadir
+//	decided what to copy again        core/backup/ledger.go
+//	the server locked                 core/backup/lock.go, holding.go, through plugins/mysqllock
+//	what is read under the lock kept  core/copier/kept.go, stored by core/backup/cutlogs.go
 //	an extent's place and digest      core/repo/index.go
 //	an unfinished restore looked at   core/staging/target.go, state.go
 //	a restore published               core/staging/publish.go, called by core/restore/publish.go
@@ -61,6 +65,20 @@
 //	a crashed operation cleared up    core/operate/earlier.go
 //	an event said in words            core/operate/words.go
 //	the wire of plugins described     plugins/proto/README.md
+//
+// # How a backup reads
+//
+// core/backup/backup.go is the story: each phase is a small struct whose fields say what it
+// needs and whose result says what it gives, so that the compiler holds their order: nobody can
+// name a locked server who has not locked it. What a phase takes is given back by the
+// Task.Cleanup that stands beside the taking, the newest first; what is registered while the
+// server is locked takes no time.
+//
+// A phase says what happens. What has to be done again is entered again, told and gated
+// again: following_redo, copying_tablespaces and catching_up when a table was imported and the
+// redo at hand is of no use; catching_up and locking when DDL that ended while the lock was
+// waited for left more to copy than the lock may be held for. The lock is given back before,
+// so nothing is copied for long, and no gate or hook asked, while the server is locked.
 //
 // # What holds everywhere
 //

@@ -107,9 +107,30 @@ func (l *lab) backup(change ...func(*backup.Config)) (backup.Result, []run.Event
 	if l.gusts != nil {
 		points = l.gusts
 	}
-	events := collect(syncpoint.With(ctx, points), plan)
+	events := collect(syncpoint.With(ctx, points), plan, l.notLocked)
 	res, _ := events.all[len(events.all)-1].Result.(backup.Result)
 	return res, events.all, events.err
+}
+
+// notLocked is the gate of every backup of the lab: nobody is asked anything while the server
+// is locked.
+func (l *lab) notLocked(ctx context.Context, e run.Event) error {
+	var held int
+	err := l.source.DB().QueryRowContext(ctx, "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_TYPE = 'BACKUP LOCK' AND LOCK_TYPE = 'SHARED'").Scan(&held)
+	if err == nil && held > 0 {
+		l.t.Errorf("the gate of %s was asked while the server was locked", e.Phase)
+	}
+	return nil
+}
+
+// phases are those that the events tell of, in order.
+func phases(events []run.Event) (names []string) {
+	for _, e := range events {
+		if e.Kind == run.KindPhase {
+			names = append(names, e.Phase)
+		}
+	}
+	return names
 }
 
 type collected struct {
@@ -118,9 +139,9 @@ type collected struct {
 	err error
 }
 
-func collect(ctx context.Context, plan run.Plan) *collected {
+func collect(ctx context.Context, plan run.Plan, gate func(context.Context, run.Event) error) *collected {
 	c := &collected{}
-	c.err = run.Do(ctx, plan, run.Options{Readers: []run.Reader{run.ReaderFunc(func(_ context.Context, e run.Event) {
+	c.err = run.Do(ctx, plan, run.Options{Gate: gate, Readers: []run.Reader{run.ReaderFunc(func(_ context.Context, e run.Event) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.all = append(c.all, e)
@@ -141,7 +162,7 @@ func (l *lab) restore(opts ...mysqldtest.Option) *mysqldtest.Server {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if events := collect(ctx, plan); events.err != nil {
+	if events := collect(ctx, plan, nil); events.err != nil {
 		l.t.Fatalf("restore: %v", events.err)
 	}
 	return mysqldtest.StartDir(l.t, target, append(opts, mysqldtest.TCP())...)

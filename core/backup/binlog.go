@@ -12,6 +12,7 @@ import (
 
 	"github.com/remora-backup/remora/core/binlog"
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/copier"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -23,8 +24,6 @@ type binlogCopy struct {
 	file     *os.File
 	name     string
 	position int64 // bytes: the copy ends here, exactly
-	id       repo.FileID
-	executed binlog.GTIDSet // computed from the log itself
 }
 
 // openBinlog opens the current log; basename is @@log_bin_basename.
@@ -38,20 +37,24 @@ func openBinlog(basename, name string, position uint64) (*binlogCopy, error) {
 
 // store copies the log up to its position, each packer its share, and computes the GTID set
 // that was executed there: the server's own answer may lag behind its position.
-func (b *binlogCopy) store(ctx context.Context, backup *repo.Backup, packers []*repo.Packer) error {
+func (b *binlogCopy) store(ctx context.Context, store *repo.Backup, packers []*repo.Packer) (repo.File, binlog.GTIDSet, error) {
+	var executed binlog.GTIDSet
+	file := repo.File{ID: store.NewFile(), Kind: repo.KindBinlog, Path: b.name, Size: b.position}
 	if err := syncpoint.At(ctx, syncpoint.TailBinlog); err != nil {
-		return err
+		return file, executed, err
 	}
-	b.id = backup.NewFile()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		b.executed, err = b.gtids()
+		executed, err = b.gtids()
 		return err
 	})
 	for i, p := range packers {
-		group.Go(func() error { return b.share(ctx, p, int64(i)*extentSize, int64(len(packers))*extentSize) })
+		group.Go(func() error {
+			return b.share(ctx, p, file.ID, int64(i)*copier.ExtentSize, int64(len(packers))*copier.ExtentSize)
+		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	return file, executed, err
 }
 
 func (b *binlogCopy) gtids() (binlog.GTIDSet, error) {
@@ -66,22 +69,16 @@ func (b *binlogCopy) gtids() (binlog.GTIDSet, error) {
 }
 
 // share stores the extents at from, from+step, and so on.
-func (b *binlogCopy) share(ctx context.Context, packer *repo.Packer, from, step int64) error {
-	buf := make([]byte, extentSize)
+func (b *binlogCopy) share(ctx context.Context, packer *repo.Packer, id repo.FileID, from, step int64) error {
+	buf := make([]byte, copier.ExtentSize)
 	for at := from; at < b.position; at += step {
-		part := buf[:min(extentSize, b.position-at)]
+		part := buf[:min(copier.ExtentSize, b.position-at)]
 		if _, err := b.file.ReadAt(part, at); err != nil {
 			return fmt.Errorf("read binlog %s: %w", b.name, err)
 		}
-		if err := packer.Extent(ctx, repo.Extent{File: b.id, Offset: at}, part); err != nil {
+		if err := packer.Extent(ctx, repo.Extent{File: id, Offset: at}, part); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (b *binlogCopy) close() {
-	if b != nil {
-		b.file.Close()
-	}
 }

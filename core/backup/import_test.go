@@ -3,6 +3,7 @@ package backup_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/remora-backup/remora/core/needs"
@@ -10,21 +11,30 @@ import (
 )
 
 // TestImport discards and imports tables while a backup is held: one with a file of another
-// space id, one that was discarded before the backup began. A third stays discarded.
+// space id, one that was discarded before the backup began. A third stays discarded. The
+// backup begins again, and its phases say so.
 func TestImport(t *testing.T) {
 	needs.Server(t)
-	for _, at := range []syncpoint.Point{syncpoint.CopyDiscovered, syncpoint.CopyDone, syncpoint.LockBefore} {
+	for at, first := range map[syncpoint.Point]string{
+		syncpoint.CopyDiscovered: "following_redo copying_tablespaces catching_up",
+		syncpoint.CopyDone:       "following_redo copying_tablespaces catching_up",
+		syncpoint.LockBefore:     "following_redo copying_tablespaces catching_up locking",
+	} {
 		t.Run(string(at), func(t *testing.T) {
 			l := newLab(t)
 			l.numbers()
 			l.source.Exec(flat([]string{"CREATE DATABASE s"}, table("s.t", 300, ""), table("s.u", 33, ""), table("s.w", 20, ""), table("s.d", 20, ""), table("s.early", 20, ""),
 				[]string{"ALTER TABLE s.early DISCARD TABLESPACE"})...)
 			l.hold(at, 1, l.importTables)
-			res, _, err := l.backup()
+			res, events, err := l.backup()
 			if err != nil {
 				t.Fatal(err)
 			}
 			l.allHeld()
+			want := "preflight " + first + " following_redo copying_tablespaces catching_up locking sync_point cutting_logs storing_manifest completed"
+			if got := strings.Join(phases(events), " "); got != want {
+				t.Errorf("phases:\n%s, want\n%s", got, want)
+			}
 			l.source.Exec("DROP TABLE s.d")
 			restored := l.restore()
 			l.same(restored, res)

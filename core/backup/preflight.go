@@ -4,117 +4,147 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/keyring"
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/redolog"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // preflight finds out whether the backup can work, before anything is touched.
-func (e *engine) preflight(ctx context.Context, t *run.Task) error {
-	facts, err := e.cfg.Server.Preflight(ctx)
-	if err != nil {
-		return err
+type preflight struct {
+	server      *server.Server
+	storage     plug.Storage
+	repo        *repo.Repo
+	id          string
+	compression repo.Compression
+	workers     int
+	keyring     string // data file; "" looks for the server's own configuration
+	leftover    *leftover
+}
+
+func (p preflight) do(ctx context.Context, t *run.Task) (*site, error) {
+	if err := syncpoint.At(ctx, syncpoint.BackupStart); err != nil {
+		return nil, err
 	}
-	e.facts = facts
+	facts, err := p.server.Preflight(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := syncpoint.At(ctx, syncpoint.BackupFacts); err != nil {
-		return err
+		return nil, err
 	}
-	databases, err := e.cfg.Server.Databases(ctx)
-	if err != nil {
-		return err
+	s := &site{server: p.server, facts: facts, log: p.redoLog(facts)}
+	if s.databases, err = p.server.Databases(ctx); err != nil {
+		return nil, err
 	}
-	t.Databases(databases)
-	e.manifest.Databases = databases
-	if e.dir, err = newDirectory(facts); err != nil {
-		return err
+	t.Databases(s.databases)
+	if s.dir, err = datadir.New(facts); err != nil {
+		return nil, err
 	}
-	for _, check := range []func(context.Context) error{e.checkRedo, e.checkFiles, e.checkSpace} {
-		if err := check(ctx); err != nil {
-			return err
-		}
+	if err := p.check(ctx, s); err != nil {
+		return nil, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.BackupChecked); err != nil {
-		return err
+		return nil, err
 	}
-	e.stores.Store(true)
-	if e.backup, err = e.repo.NewBackup(ctx, e.id, repo.Options{Compression: e.cfg.Compression}); err != nil {
-		return err
+	if err := p.open(ctx, t, s); err != nil {
+		return nil, err
 	}
-	e.copier = &copier{dir: e.dir, backup: e.backup}
-	e.others = &others{root: facts.DataDir, backup: e.backup, buf: make([]byte, extentSize)}
-	return syncpoint.At(ctx, syncpoint.BackupPreflighted)
+	return s, syncpoint.At(ctx, syncpoint.BackupPreflighted)
 }
 
-// checkRedo makes sure that the redo log can be read and is in use.
-func (e *engine) checkRedo(context.Context) error {
-	flags, err := redoFlags(e.facts.RedoDir())
+func (p preflight) redoLog(f server.Facts) redolog.Log {
+	sums := redo.AllowNone
+	if f.LogChecksums {
+		sums = redo.RequireCRC
+	}
+	return redolog.Log{
+		Dir: f.RedoDir(), PageSize: f.PageSize, Checksums: sums, Encrypted: f.RedoEncrypt,
+		Key: func(e redo.Encryption) (*redo.Key, error) { return keyring.RedoKey(p.keyring, f.DataDir, e) },
+	}
+}
+
+// check makes sure that the server's files are there and can be read, and that the backup
+// fits.
+func (p preflight) check(ctx context.Context, s *site) (err error) {
+	if err := s.log.Check(); err != nil {
+		return datadir.Unreadable(err)
+	}
+	if err := s.dir.Check(s.facts.UUID); err != nil {
+		return err
+	}
+	if s.altered, err = p.server.Altered(ctx); err != nil {
+		return err
+	}
+	need, err := size(ctx, s)
 	if err != nil {
-		return unreadable(err)
-	}
-	if flags&(redo.NoLogging|redo.CrashUnsafe) != 0 {
-		return code.Hint(code.Version, "ALTER INSTANCE ENABLE INNODB REDO_LOG", "redo logging is disabled; a hot backup needs it")
-	}
-	return e.checkRedoKey()
-}
-
-// checkFiles makes sure that this is the server's data directory and that it can be read.
-func (e *engine) checkFiles(ctx context.Context) error {
-	id, err := os.ReadFile(filepath.Join(e.facts.DataDir, "auto.cnf"))
-	if err == nil && !strings.Contains(string(id), e.facts.UUID) {
-		return code.New(code.ServerGone, "the data directory %s is not that of server %s: its auto.cnf names another", e.facts.DataDir, e.facts.UUID)
-	}
-	if err != nil && !os.IsNotExist(err) {
-		return unreadable(err)
-	}
-	for _, p := range e.dir.system {
-		if _, err := e.dir.find(p); errors.Is(err, errAway) {
-			return code.New(code.ServerGone, "%s, which every server has, is not in the data directory %s of the server: %w", p.path, e.dir.root, err)
-		} else if err != nil {
-			return err
-		}
-	}
-	e.altered, err = e.cfg.Server.Altered(ctx)
-	return err
-}
-
-// unreadable explains why a file of the server cannot be read, if that is for want of rights.
-func unreadable(err error) error {
-	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return code.Hint(code.Privilege, "run remora as the user that mysqld runs as, or as a member of its group with read access to the data directory",
-		"read the server's files: %w", err)
+	return p.checkSpace(ctx, need)
 }
 
-// checkSpace makes sure that the backup fits, if the storage can tell. Without knowing how
-// well the data compresses only the certain case is refused.
-func (e *engine) checkSpace(ctx context.Context) error {
-	s, ok := e.cfg.Storage.(plug.FreeSpace)
+// size is about how many bytes are to be copied. What does not lie where the server says is
+// not counted: what that means is found out when it is copied.
+func size(ctx context.Context, s *site) (n int64, err error) {
+	if _, err := s.dir.Scan(ctx); err != nil {
+		return 0, err
+	}
+	listed, err := s.server.TablespacePaths(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, place := range s.dir.Places(listed) {
+		f, err := s.dir.Find(place)
+		if err != nil && !errors.Is(err, datadir.ErrAway) && code.Of(err) != code.CorruptPage {
+			return 0, err
+		}
+		n += f.Size
+	}
+	return n, nil
+}
+
+// checkSpace makes sure that the storage has room for the backup, if it can tell. Without
+// knowing how well the data compresses only the certain case is refused.
+func (p preflight) checkSpace(ctx context.Context, need int64) error {
+	storage, ok := p.storage.(plug.FreeSpace)
 	if !ok {
 		return nil
 	}
-	free, err := s.Free(ctx)
+	free, err := storage.Free(ctx)
 	if err != nil {
 		return code.Default(code.Storage, fmt.Errorf("ask the storage for free space: %w", err))
 	}
-	now, err := e.look(ctx, false)
-	if err != nil {
-		return err
-	}
-	need := bytesOf(now.spaces)
-	if e.cfg.Compression != repo.None {
+	if p.compression != repo.None {
 		need /= 20 // no data compresses better than that as a whole
 	}
 	if free >= 0 && free < need {
 		return code.New(code.NoSpace, "the storage has %d MiB free, the backup needs at least %d MiB", free>>20, need>>20)
+	}
+	return nil
+}
+
+// open opens the backup in the storage.
+func (p preflight) open(ctx context.Context, t *run.Task, s *site) (err error) {
+	p.leftover.begin()
+	if s.store, err = p.repo.NewBackup(ctx, p.id, repo.Options{Compression: p.compression}); err != nil {
+		return err
+	}
+	t.Cleanup(func(ctx context.Context, t *run.Task, failed error) error {
+		return p.leftover.abort(ctx, t, s.store, failed)
+	})
+	for range p.workers {
+		packer, err := s.store.Packer()
+		if err != nil {
+			return err
+		}
+		s.packers = append(s.packers, packer)
 	}
 	return nil
 }

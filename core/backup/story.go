@@ -2,9 +2,11 @@ package backup
 
 import (
 	"fmt"
-	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/remora-backup/remora/core/copier"
+	"github.com/remora-backup/remora/core/datadir"
 )
 
 // Attributes of a tablespace in the manifest.
@@ -15,16 +17,16 @@ const (
 )
 
 // story tells what became of a tablespace during the backup.
-func story(c *copying, now entry) map[string]string {
+func story(c *copier.Copy, now datadir.File) map[string]string {
 	told := map[string]string{}
-	if c.why != "" {
-		told[attrWhy] = cut(c.why)
+	if c.Why != "" {
+		told[attrWhy] = cut(c.Why)
 	}
-	if c.path != now.path {
-		told[attrWas] = cut(c.path)
+	if c.Path != now.Path {
+		told[attrWas] = cut(c.Path)
 	}
-	if filepath.IsAbs(now.path) {
-		told[attrSource] = cut(now.path)
+	if filepath.IsAbs(now.Path) {
+		told[attrSource] = cut(now.Path)
 	}
 	if len(told) == 0 {
 		return nil
@@ -36,28 +38,28 @@ func story(c *copying, now entry) map[string]string {
 func cut(s string) string { return s[:min(len(s), 1000)] }
 
 // stories sums up what became of the tablespaces, for people.
-func (e *engine) stories() (notes []string) {
+func stories(l *locked) (notes []string) {
 	note := func(n int, format string, args ...any) {
 		if n > 0 {
 			notes = append(notes, fmt.Sprintf("%d ", n)+fmt.Sprintf(format, args...))
 		}
 	}
-	copies := e.track.all()
+	copies := l.copies.redo.ledger.all()
 	var created, renamed, outside int
-	for _, en := range e.last.spaces {
-		c := copies[en.key()]
-		delete(copies, en.key())
-		created += count(c.why == "new")
-		renamed += count(c.path != en.path)
-		outside += count(filepath.IsAbs(en.path))
+	for _, f := range l.last.spaces {
+		c := copies[f.Key()]
+		delete(copies, f.Key())
+		created += count(c.Why == "new")
+		renamed += count(c.Path != f.Path)
+		outside += count(filepath.IsAbs(f.Path))
 	}
 	note(created, "tablespaces were created while the others were copied")
-	note(int(e.copier.again.Load()), "copies of tablespaces were made again because of DDL")
+	note(l.copies.redo.ledger.remade(), "copies of tablespaces were made again because of DDL")
 	note(renamed, "tablespaces were renamed after they were copied")
 	note(len(copies), "tablespaces that were copied have been dropped")
 	note(outside, "tablespaces lie outside of the data directory at the source, and within it in the backup")
-	note(int(e.copier.reread.Load()), "extents held a page that was being written and were read again")
-	if strays := e.last.strays(); len(strays) > 0 {
+	note(int(l.copies.copier.Reread.Load()), "extents held a page that was being written and were read again")
+	if strays := l.last.noTables(); len(strays) > 0 {
 		shown := strays[:min(len(strays), 5)]
 		note(len(strays), "files are no part of the server's data and were left out: %s", strings.Join(shown, ", "))
 	}
@@ -69,18 +71,4 @@ func count(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// systemFiles are the settings that say where the system tablespace lies in the backup.
-func (e *engine) systemFiles() (home, dataFilePath string) {
-	parts := strings.Split(strings.TrimSuffix(e.facts.DataFilePath, ";"), ";")
-	for i, p := range e.dir.system[:len(parts)] {
-		dir, base := path.Split(nameOf(entry{place: p}))
-		_, size, _ := strings.Cut(parts[i], ":")
-		home, parts[i] = path.Clean(dir), base+":"+size
-	}
-	if home == "." {
-		home = ""
-	}
-	return home, strings.Join(parts, ";")
 }

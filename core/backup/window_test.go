@@ -67,11 +67,17 @@ func TestManyTables(t *testing.T) {
 	for _, e := range events {
 		if e.Kind == run.KindNote || e.Kind == run.KindWarning {
 			t.Log(e.Phase, e.Message)
+			if e.Phase == "locking" && strings.HasPrefix(e.Message, "round ") {
+				t.Errorf("copied while it says locking: %s", e.Message)
+			}
 			givenBack = givenBack || strings.Contains(e.Message, "giving the lock back")
 		}
 	}
 	if !givenBack {
 		t.Errorf("the lock was not given back although an index ended just before it was granted")
+	}
+	if got, want := strings.Join(phases(events), " "), "catching_up locking catching_up locking"; !strings.Contains(got, want) {
+		t.Errorf("phases %s, want %s among them: what was left is not copied while it says locking", got, want)
 	}
 	t.Logf("tablespace with the large index: %s bytes", l.source.QueryString("SELECT FILE_SIZE FROM information_schema.INNODB_TABLESPACES WHERE NAME = 'many/big'"))
 	t.Logf("locked for %.1f ms, waited %.1f ms", res.LockMS, res.LockWaitMS)

@@ -43,6 +43,11 @@ type File struct {
 	Attrs map[string]string `json:"attrs,omitempty"`
 }
 
+// AttrEncryption is the attribute of an encrypted redo log that has the encryption information
+// of its header, hexadecimal: the key of its blocks, sealed with a master key. Neither we nor
+// the backup have that one; the server that recovers must find it in its keyring.
+const AttrEncryption = "encryption"
+
 const (
 	maxFileSize = 1 << 60
 	maxPath     = 4095 // bytes; Linux PATH_MAX without the NUL

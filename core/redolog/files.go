@@ -1,4 +1,4 @@
-package backup
+package redolog
 
 import (
 	"bytes"
@@ -16,20 +16,23 @@ import (
 // So many bytes are asked of a redo file at once: few at the end of the log, where most
 // passes find nothing new, up to a MiB behind it.
 const (
-	redoLook  = 8 << 10
-	redoChunk = 1 << 20
+	lookSize  = 8 << 10
+	chunkSize = 1 << 20
 )
+
+// ErrSwitchedOff means that redo logging was switched off: no log tells what changed meanwhile.
+var ErrSwitchedOff = code.New(code.Version, "redo logging was switched off during the backup: what changed meanwhile is lost to it")
 
 // tornFor is how long a block may look torn before it is called damaged: the server
 // rewrites the block it is working on within milliseconds.
 const tornFor = 5 * time.Second
 
-// redoFiles reads the redo files of a running server as one stream of blocks.
+// files reads the redo files of a running server as one stream of blocks.
 //
 // The server renames a file that it does not need any more and uses it again, so an
 // open descriptor can turn into another file at any time; every idle pass therefore
 // looks at the header again. Source: log_files_governor, log_files_next_checkpoint.
-type redoFiles struct {
+type files struct {
 	dir  string
 	sums redo.Checksums
 
@@ -43,15 +46,15 @@ type redoFiles struct {
 	ahead   int // bytes to read at once: few where the log ends, many behind
 	buf     []byte
 	again   []byte // second reading, only without checksums
-	key     *redoKey
+	key     *key
 }
 
-// openRedo finds the newest checkpoint over all redo files of dir and places the reader
+// openFiles finds the newest checkpoint over all redo files of dir and places the reader
 // on its block.
-func openRedo(dir string, sums redo.Checksums, key *redoKey) (*redoFiles, redo.LSN, error) {
-	r := &redoFiles{dir: dir, sums: sums, key: key, ahead: redoLook, buf: make([]byte, redoChunk)}
+func openFiles(dir string, sums redo.Checksums, key *key) (*files, redo.LSN, error) {
+	r := &files{dir: dir, sums: sums, key: key, ahead: lookSize, buf: make([]byte, chunkSize)}
 	if sums == redo.AllowNone {
-		r.again = make([]byte, redoChunk)
+		r.again = make([]byte, chunkSize)
 	}
 	// The file set may change between the listing and the opening; a few tries see it
 	// at rest.
@@ -62,7 +65,7 @@ func openRedo(dir string, sums redo.Checksums, key *redoKey) (*redoFiles, redo.L
 			r.next = at.BlockStart()
 			return r, at, nil
 		}
-		r.Close()
+		r.close()
 		if c := code.Of(err); c == code.Version || c == code.ServerGone {
 			break
 		}
@@ -71,14 +74,14 @@ func openRedo(dir string, sums redo.Checksums, key *redoKey) (*redoFiles, redo.L
 	return nil, 0, fmt.Errorf("find the newest checkpoint in %s: %w", dir, err)
 }
 
-func (r *redoFiles) Close() {
+func (r *files) close() {
 	if r.file != nil {
 		r.file.Close()
 		r.file = nil
 	}
 }
 
-func (r *redoFiles) findCheckpoint() (redo.LSN, error) {
+func (r *files) findCheckpoint() (redo.LSN, error) {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
 		return 0, err
@@ -89,7 +92,7 @@ func (r *redoFiles) findCheckpoint() (redo.LSN, error) {
 		if !ok || spare {
 			continue
 		}
-		h, err := readRedoHeader(filepath.Join(r.dir, e.Name()))
+		h, err := readHeader(filepath.Join(r.dir, e.Name()))
 		if errors.Is(err, redo.ErrFormat) {
 			return 0, code.New(code.Version, "read %s: %w", e.Name(), err)
 		}
@@ -107,7 +110,7 @@ func (r *redoFiles) findCheckpoint() (redo.LSN, error) {
 }
 
 // open makes file id the current one; it must begin at start and belong to the same log.
-func (r *redoFiles) open(id uint64, start redo.LSN) error {
+func (r *files) open(id uint64, start redo.LSN) error {
 	f, err := os.Open(filepath.Join(r.dir, redo.Name(id)))
 	if err != nil {
 		return err
@@ -123,12 +126,12 @@ func (r *redoFiles) open(id uint64, start redo.LSN) error {
 		f.Close()
 		return err
 	}
-	r.Close()
+	r.close()
 	r.file, r.id, r.start = f, id, start
 	return nil
 }
 
-func (r *redoFiles) overrun(seen string) error {
+func (r *files) overrun(seen string) error {
 	return code.Hint(code.RedoOverrun,
 		"grant BACKUP_ADMIN so that a redo log consumer can be registered, or raise innodb_redo_log_capacity",
 		"redo log overrun: the server overwrote redo at LSN %d before it was copied (%s)", r.next, seen)
@@ -137,7 +140,7 @@ func (r *redoFiles) overrun(seen string) error {
 // poll reads what the server has written since the last call and hands each sound block
 // to take, in order; the last one may be handed over again with more data later. It
 // returns how many blocks were full.
-func (r *redoFiles) poll(take func(raw []byte, b redo.Block) error) (int, error) {
+func (r *files) poll(take func(raw []byte, b redo.Block) error) (int, error) {
 	full := 0
 	for {
 		n, err := r.readChunk()
@@ -147,10 +150,10 @@ func (r *redoFiles) poll(take func(raw []byte, b redo.Block) error) (int, error)
 		got, more, err := r.takeChunk(r.buf[:n], take)
 		full += got
 		if err != nil || !more {
-			r.ahead = redoLook
+			r.ahead = lookSize
 			return full, err
 		}
-		r.ahead = min(2*r.ahead, redoChunk)
+		r.ahead = min(2*r.ahead, chunkSize)
 		if n > 0 {
 			continue
 		}
@@ -162,7 +165,7 @@ func (r *redoFiles) poll(take func(raw []byte, b redo.Block) error) (int, error)
 }
 
 // readChunk gets whole blocks from next on into the buffer, as far as the file goes.
-func (r *redoFiles) readChunk() (int, error) {
+func (r *files) readChunk() (int, error) {
 	offset := redo.HeaderSize + int64(r.next-r.start)
 	st, err := r.file.Stat() // the newest file may shrink: never trust an older size
 	if err != nil {
@@ -184,7 +187,7 @@ func (r *redoFiles) readChunk() (int, error) {
 }
 
 // takeChunk hands over the blocks of b; more is false when the log's end was met in it.
-func (r *redoFiles) takeChunk(b []byte, take func([]byte, redo.Block) error) (full int, more bool, err error) {
+func (r *files) takeChunk(b []byte, take func([]byte, redo.Block) error) (full int, more bool, err error) {
 	for i := 0; i < len(b); i += redo.BlockSize {
 		raw := b[i : i+redo.BlockSize]
 		block, state := redo.ParseBlock(raw, r.next, r.sums)
@@ -211,7 +214,7 @@ func (r *redoFiles) takeChunk(b []byte, take func([]byte, redo.Block) error) (fu
 	return full, true, nil
 }
 
-func (r *redoFiles) notGood(state redo.State) error {
+func (r *files) notGood(state redo.State) error {
 	switch state {
 	case redo.Ahead:
 		return r.overrun("the file holds later redo already")
@@ -226,7 +229,7 @@ func (r *redoFiles) notGood(state redo.State) error {
 }
 
 // recheck makes sure that the open file is still the one that it was.
-func (r *redoFiles) recheck() error {
+func (r *files) recheck() error {
 	h, err := headerOf(r.file)
 	switch {
 	case errors.Is(err, redo.ErrCorrupt):
@@ -236,13 +239,13 @@ func (r *redoFiles) recheck() error {
 	case h.Start != r.start:
 		return r.overrun(fmt.Sprintf("its file was used again from LSN %d on", h.Start))
 	case h.Flags&(redo.NoLogging|redo.CrashUnsafe) != 0:
-		return errRedoOff()
+		return ErrSwitchedOff
 	}
 	return nil
 }
 
 // nextFile moves on to the following file if the server has begun it.
-func (r *redoFiles) nextFile() (bool, error) {
+func (r *files) nextFile() (bool, error) {
 	if err := r.recheck(); err != nil {
 		return false, err
 	}
@@ -259,7 +262,7 @@ func (r *redoFiles) nextFile() (bool, error) {
 }
 
 // stillThere tells "the next file does not exist yet" from "it came and went".
-func (r *redoFiles) stillThere() error {
+func (r *files) stillThere() error {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
 		return fmt.Errorf("list redo files: %w", err)

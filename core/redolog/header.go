@@ -1,4 +1,4 @@
-package backup
+package redolog
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"github.com/remora-backup/remora/core/innodb/redo"
 )
 
-func readRedoHeader(path string) (redo.FileHeader, error) {
+func readHeader(path string) (redo.FileHeader, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return redo.FileHeader{}, err
@@ -25,8 +25,8 @@ func headerOf(f *os.File) (redo.FileHeader, error) {
 	return redo.ParseFileHeader(b[:])
 }
 
-// redoFlags returns those of the newest file, which hold for the whole log.
-func redoFlags(dir string) (redo.Flags, error) {
+// flagsOf returns those of the newest file, which hold for the whole log.
+func flagsOf(dir string) (redo.Flags, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return 0, fmt.Errorf("list redo files: %w", err)
@@ -40,6 +40,24 @@ func redoFlags(dir string) (redo.Flags, error) {
 	if !found {
 		return 0, fmt.Errorf("no redo file in %s", dir)
 	}
-	h, err := readRedoHeader(filepath.Join(dir, redo.Name(newest)))
+	h, err := readHeader(filepath.Join(dir, redo.Name(newest)))
 	return h.Flags, err
+}
+
+// newestHeader returns the header with the newest checkpoint of a redo log.
+func newestHeader(dir string) (best redo.FileHeader, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return best, err
+	}
+	for _, e := range entries {
+		if _, spare, ok := redo.ParseName(e.Name()); !ok || spare {
+			continue
+		}
+		h, err := readHeader(filepath.Join(dir, e.Name()))
+		if err == nil && h.Checkpoint() > best.Checkpoint() {
+			best = h
+		}
+	}
+	return best, nil
 }

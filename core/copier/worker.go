@@ -1,4 +1,4 @@
-package backup
+package copier
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +14,6 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/page"
 	"github.com/remora-backup/remora/core/repo"
-	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -25,9 +25,10 @@ const (
 
 // worker copies units, one after the other.
 type worker struct {
-	*copier
+	Way
 	packer *repo.Packer
-	task   *run.Task
+	reread *atomic.Int64
+	done   func(context.Context, *Copy) error
 	again  []byte // second reading of encrypted pages; made when first needed
 
 	verifier *page.Verifier
@@ -35,31 +36,31 @@ type worker struct {
 }
 
 func (w *worker) copy(ctx context.Context, u unit) error {
-	if w.verifier == nil || w.size != u.c.pages {
-		v, err := page.NewVerifier(u.c.pages)
+	if w.verifier == nil || w.size != u.c.Pages {
+		v, err := page.NewVerifier(u.c.Pages)
 		if err != nil {
 			return err
 		}
-		w.verifier, w.size = v, u.c.pages
+		w.verifier, w.size = v, u.c.Pages
 	}
-	for at := u.from; at < u.to && u.c.spoiled() == nil; at += extentSize {
+	for at := u.from; at < u.to && u.c.Spoiled() == nil; at += ExtentSize {
 		if err := syncpoint.At(ctx, syncpoint.CopyExtent); err != nil {
 			return err
 		}
-		if err := w.extent(ctx, u.c, at, int(min(extentSize, u.to-at))); err != nil {
+		if err := w.extent(ctx, u.c, at, int(min(ExtentSize, u.to-at))); err != nil {
 			return err
 		}
 	}
 	forget(u.c.file, u.from, u.to-u.from)
-	if u.c.left.Add(-1) > 0 {
+	if u.c.undone.Add(-1) > 0 {
 		return nil
 	}
 	return w.done(ctx, u.c)
 }
 
 // extent copies n bytes at offset at.
-func (w *worker) extent(ctx context.Context, c *copying, at int64, n int) error {
-	keep := w.kept.room(n)
+func (w *worker) extent(ctx context.Context, c *Copy, at int64, n int) error {
+	keep := w.Kept.memory(n)
 	b := keep
 	if keep == nil {
 		b = w.packer.Room(n)
@@ -69,33 +70,33 @@ func (w *worker) extent(ctx context.Context, c *copying, at int64, n int) error 
 		return err
 	}
 	if seen.Bad >= 0 {
-		number := c.first + uint32(at/int64(w.size.Physical)) + uint32(seen.Bad)
+		number := c.First + uint32(at/int64(w.size.Physical)) + uint32(seen.Bad)
 		p := b[seen.Bad*w.size.Physical:]
-		c.spoil(number, code.New(code.CorruptPage, "%s: page %d (LSN %d) is corrupt after %d readings: %w",
-			c.path, number, page.LSN(p[:w.size.Physical]), rereads, seen.Outcome.Err()))
+		c.Spoil(number, code.New(code.CorruptPage, "%s: page %d (LSN %d) is corrupt after %d readings: %w",
+			c.Path, number, page.LSN(p[:w.size.Physical]), rereads, seen.Outcome.Err()))
 	}
-	if c.spoiled() != nil {
+	if c.Spoiled() != nil {
 		return nil
 	}
-	e := repo.Extent{File: c.id, Offset: at, MaxLSN: seen.MaxLSN}
+	e := repo.Extent{File: c.ID, Offset: at, MaxLSN: seen.MaxLSN}
 	if keep != nil {
-		w.kept.add(e, keep)
+		w.Kept.add(e, keep)
 	} else if err := w.packer.Extent(ctx, e, b); err != nil {
 		return err
 	}
-	w.task.Advance(int64(n))
+	w.Advance(int64(n))
 	return nil
 }
 
 // read fills b from offset at and verifies its pages. A page that the server is writing
 // can look corrupt; it is read again until it is whole or the patience is at its end.
-func (w *worker) read(ctx context.Context, c *copying, b []byte, at int64) (page.Extent, error) {
+func (w *worker) read(ctx context.Context, c *Copy, b []byte, at int64) (page.Extent, error) {
 	pause := firstPause
 	for try := 1; ; try++ {
 		if ok, err := c.readAt(b, at); !ok {
 			return page.Extent{Bad: -1}, err
 		}
-		first := c.first + uint32(at/int64(w.size.Physical))
+		first := c.First + uint32(at/int64(w.size.Physical))
 		seen := w.verifier.VerifyExtent(b, first, c.exempt())
 		if seen.Bad < 0 && seen.Sealed > 0 {
 			if err := w.still(ctx, c, b, at); err != nil {
@@ -117,9 +118,9 @@ func (w *worker) read(ctx context.Context, c *copying, b []byte, at int64) (page
 
 // still makes sure that no encrypted page in b was read while it was being written: that
 // does not show in it. What two readings with a pause between them agree on was at rest.
-func (w *worker) still(ctx context.Context, c *copying, b []byte, at int64) error {
+func (w *worker) still(ctx context.Context, c *Copy, b []byte, at int64) error {
 	if w.again == nil {
-		w.again = make([]byte, extentSize)
+		w.again = make([]byte, ExtentSize)
 	}
 	again := w.again[:len(b)]
 	for range rereads {
@@ -143,8 +144,8 @@ func (w *worker) still(ctx context.Context, c *copying, b []byte, at int64) erro
 		}
 		w.reread.Add(1)
 	}
-	c.spoil(c.first+uint32(at/int64(w.size.Physical)), code.New(code.CorruptPage,
-		"%s: an encrypted page in the MiB at %d was never the same in two of %d readings", c.path, at, rereads))
+	c.Spoil(c.First+uint32(at/int64(w.size.Physical)), code.New(code.CorruptPage,
+		"%s: an encrypted page in the MiB at %d was never the same in two of %d readings", c.Path, at, rereads))
 	return nil
 }
 
@@ -155,11 +156,11 @@ func encrypted(p []byte) bool {
 
 // readAt reports whether b could be filled. A file that is shorter than it was spoils the
 // copy.
-func (c *copying) readAt(b []byte, at int64) (bool, error) {
+func (c *Copy) readAt(b []byte, at int64) (bool, error) {
 	n, err := c.file.ReadAt(b, at)
 	if errors.Is(err, io.EOF) {
-		c.spoil(c.first+uint32((at+int64(n))/int64(c.pages.Physical)), code.New(code.CorruptPage,
-			"%s became shorter while it was copied: %d of %d bytes at %d", c.path, n, len(b), at))
+		c.Spoil(c.First+uint32((at+int64(n))/int64(c.Pages.Physical)), code.New(code.CorruptPage,
+			"%s became shorter while it was copied: %d of %d bytes at %d", c.Path, n, len(b), at))
 		return false, nil
 	}
 	return err == nil, err

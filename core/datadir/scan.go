@@ -1,4 +1,4 @@
-package backup
+package datadir
 
 import (
 	"context"
@@ -15,22 +15,22 @@ import (
 // a restored one is as quick sooner.
 const bufferPool = "ib_buffer_pool"
 
-// rest is what lies in the data directory and is not the dictionary's to name.
-type rest struct {
-	others []string // files of other engines and the like, relative
-	dirs   []string // directories of schemas, relative
-	tables []string // all *.ibd, also such that no table has
+// Rest is what lies in the data directory and is not the dictionary's to name.
+type Rest struct {
+	Others []string // files of other engines and the like, relative
+	Dirs   []string // directories of schemas, relative
+	Tables []string // all *.ibd, also such that no table has
 }
 
-// scan lists the data directory and those of the schemas.
-func (d *directory) scan(ctx context.Context) (r rest, err error) {
+// Scan lists the data directory and those of the schemas.
+func (d *Dir) Scan(ctx context.Context) (r Rest, err error) {
 	if err := d.scanIn(ctx, "", &r); err != nil {
-		return rest{}, fmt.Errorf("look at %s: %w", d.root, unreadable(err))
+		return Rest{}, fmt.Errorf("look at %s: %w", d.root, Unreadable(err))
 	}
 	return r, nil
 }
 
-func (d *directory) scanIn(ctx context.Context, sub string, r *rest) error {
+func (d *Dir) scanIn(ctx context.Context, sub string, r *Rest) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -44,12 +44,12 @@ func (d *directory) scanIn(ctx context.Context, sub string, r *rest) error {
 	for _, item := range list {
 		rel := filepath.Join(sub, item.Name())
 		if sub == "" && tablespace.IsSchema(item.Name()) {
-			schema, err := isDir(d.full(rel), item)
+			schema, err := isDir(d.Full(rel), item)
 			if err != nil {
 				return err
 			}
 			if schema {
-				r.dirs = append(r.dirs, rel)
+				r.Dirs = append(r.Dirs, rel)
 				if err := d.scanIn(ctx, rel, r); err != nil {
 					return err
 				}
@@ -59,9 +59,9 @@ func (d *directory) scanIn(ctx context.Context, sub string, r *rest) error {
 		switch kind := d.names.Kind(rel); {
 		case item.IsDir():
 		case kind == tablespace.TableFile:
-			r.tables = append(r.tables, rel)
+			r.Tables = append(r.Tables, rel)
 		case kind == tablespace.EngineFile, rel == bufferPool:
-			r.others = append(r.others, rel)
+			r.Others = append(r.Others, rel)
 		}
 	}
 	return nil
