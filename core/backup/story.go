@@ -59,7 +59,7 @@ func stories(l *locked) (notes []string) {
 	note(len(copies), "tablespaces that were copied have been dropped")
 	note(outside, "tablespaces lie outside of the data directory at the source, and within it in the backup")
 	note(int(l.copies.copier.Reread.Load()), "extents held a page that was being written and were read again")
-	if strays := l.last.noTables(); len(strays) > 0 {
+	if strays := l.last.strays(); len(strays) > 0 {
 		shown := strays[:min(len(strays), 5)]
 		note(len(strays), "files are no part of the server's data and were left out: %s", strings.Join(shown, ", "))
 	}

@@ -27,11 +27,11 @@ type survey struct {
 
 // found is what one look saw.
 type found struct {
-	spaces  []datadir.File
-	missing []missing
-	todo    []copier.Job  // of spaces, those without a good copy
-	strays  []string      // files of discarded tables
-	took    time.Duration // the look
+	spaces    []datadir.File
+	missing   []missing
+	todo      []copier.Job  // of spaces, those without a good copy
+	discarded []string      // files of discarded tables
+	took      time.Duration // the look
 	datadir.Rest
 }
 
@@ -70,11 +70,15 @@ func (s *survey) outstanding(ctx context.Context) (found, error) {
 }
 
 // outstandingLocked is outstanding under the lock, where nothing comes or goes any more: then
-// a tablespace that does not lie where it should is an error.
+// a tablespace that does not lie where it should is an error, and so is a file that may be a
+// tablespace's and is not listed.
 func (s *survey) outstandingLocked(ctx context.Context) (found, error) {
 	f, err := s.look(ctx, true)
 	if err == nil {
 		err = s.judge(ctx, &f, true)
+	}
+	if err == nil {
+		err = s.explain(ctx, &f)
 	}
 	return f, err
 }
@@ -165,7 +169,7 @@ func (s *survey) judge(ctx context.Context, f *found, locked bool) error {
 	}
 	f.spaces = slices.DeleteFunc(f.spaces, func(file datadir.File) bool {
 		if s.discarded[file.Space] {
-			f.strays = append(f.strays, file.Path)
+			f.discarded = append(f.discarded, file.Path)
 			return true
 		}
 		if away[file.Space] && s.known[file.Space] {
@@ -210,19 +214,4 @@ func (s *survey) sort(f *found) {
 			f.todo = append(f.todo, copier.Job{File: file, Why: why})
 		}
 	}
-}
-
-// noTables returns the table files that are no tables, such as one that a crash left.
-func (f *found) noTables() []string {
-	tables := make(map[string]bool, len(f.spaces))
-	for _, file := range f.spaces {
-		tables[file.Path] = true
-	}
-	all := slices.Clone(f.strays)
-	for _, path := range f.Tables {
-		if !tables[path] && !slices.Contains(f.strays, path) {
-			all = append(all, path)
-		}
-	}
-	return all
 }

@@ -120,8 +120,11 @@ func (d *Dir) identify(file *os.File, p Place) (File, error) {
 	h := tablespace.Header{}
 	if p.Space != tablespace.System || p.Part == 0 { // of several, only the first file says what it is
 		var err error
-		if h, err = readHeader(file, p); err != nil {
+		if h, err = readHeader(file, p.Path); err != nil {
 			return File{}, err
+		}
+		if h.Space != p.Space {
+			return File{}, fmt.Errorf("%w: it is that of space id %d, want %d", ErrAway, h.Space, p.Space)
 		}
 		f.Flags = h.Flags
 		f.Pages, _ = h.Flags.PageSize() // ParseHeader has looked at it
@@ -137,7 +140,28 @@ func (d *Dir) identify(file *os.File, p Place) (File, error) {
 	return f, nil
 }
 
-func readHeader(file *os.File, p Place) (tablespace.Header, error) {
+// SpaceOf returns the space id on the first page of a table file that no place names, by its
+// path within the directory. ErrAway is in the error if there is none.
+func (d *Dir) SpaceOf(path string) (space uint32, err error) {
+	file, err := os.Open(d.Full(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%w: no such file", ErrAway)
+	}
+	if err != nil {
+		return 0, Unreadable(err)
+	}
+	defer file.Close()
+	for range readings {
+		var h tablespace.Header
+		if h, err = readHeader(file, path); code.Of(err) != code.CorruptPage {
+			return h.Space, err
+		}
+		time.Sleep(pause)
+	}
+	return 0, err
+}
+
+func readHeader(file *os.File, path string) (tablespace.Header, error) {
 	var head [tablespace.HeaderSize]byte
 	if _, err := file.ReadAt(head[:], 0); errors.Is(err, io.EOF) {
 		return tablespace.Header{}, fmt.Errorf("%w: it has no first page", ErrAway)
@@ -149,10 +173,7 @@ func readHeader(file *os.File, p Place) (tablespace.Header, error) {
 		return tablespace.Header{}, fmt.Errorf("%w: its first page is blank", ErrAway)
 	}
 	if err != nil {
-		return tablespace.Header{}, code.New(code.CorruptPage, "%s: page 0 is corrupt: %w", p.Path, err)
-	}
-	if h.Space != p.Space {
-		return tablespace.Header{}, fmt.Errorf("%w: it is that of space id %d, want %d", ErrAway, h.Space, p.Space)
+		return tablespace.Header{}, code.New(code.CorruptPage, "%s: page 0 is corrupt: %w", path, err)
 	}
 	return h, nil
 }
