@@ -68,7 +68,7 @@ func planBackup(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, err
 	plan, err := backup.New(ctx, backup.Config{
 		Server: srv, Storage: storage, Lock: lock.Lock(), Compression: repo.Compression(s.Backup.Compression),
 		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
-		KeyringFile: s.MySQL.KeyringFile,
+		KeyringFile: s.MySQL.KeyringFile, ExcludeEngines: s.Backup.ExcludeEngines,
 	})
 	if err != nil {
 		return plan, err

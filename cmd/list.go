@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -30,6 +31,7 @@ type listed struct {
 	LSN            uint64    `json:"lsn,omitempty"`
 	VPTime         time.Time `json:"vp_time,omitzero"` // the moment whose data it holds
 	Bases          []string  `json:"bases,omitempty"`
+	Excluded       []string  `json:"excluded_engines,omitempty"` // whose data was left out on purpose
 	Error          string    `json:"error,omitempty"`
 }
 
@@ -39,6 +41,11 @@ func listedOf(s repo.Summary) listed {
 		ID: s.ID, State: "complete", Started: m.Started, Finished: m.Finished, ServerUUID: m.Server.UUID, ServerVersion: m.Server.Version,
 		Bytes: m.Totals.Plain, StoredBytes: s.Size, LockMS: m.Lock.Held, BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position,
 		GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End, VPTime: m.VPTime, Bases: m.Bases,
+	}
+	for _, e := range m.Engines {
+		if e.Excluded {
+			l.Excluded = append(l.Excluded, e.Name)
+		}
 	}
 	if s.Err != nil {
 		l.State, l.Error = "damaged", s.Err.Error()
@@ -92,7 +99,11 @@ func (a *app) printList(all []listed) {
 		if l.BinlogFile != "" {
 			position = fmt.Sprintf("%s:%d", l.BinlogFile, l.BinlogPosition)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f ms\t%s\n", l.ID, l.State, printable(l.ServerVersion), size(l.Bytes), size(l.StoredBytes),
+		state := l.State
+		if len(l.Excluded) > 0 {
+			state += " without " + strings.Join(l.Excluded, ", ")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f ms\t%s\n", l.ID, printable(state), printable(l.ServerVersion), size(l.Bytes), size(l.StoredBytes),
 			took(l.Finished.Sub(l.Started)), l.LockMS, printable(position))
 	}
 	t.Flush()

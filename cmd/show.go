@@ -131,6 +131,9 @@ func printManifest(row func(string, string, ...any), m repo.Manifest) {
 	for _, c := range m.Channels {
 		row("channel", "%q at %s:%d of %s", c.Name, c.SourceLogFile, c.SourceLogPos, c.SourceHost)
 	}
+	for _, e := range m.Engines {
+		row("not in it", "%s", e.Unheld())
+	}
 	row("bases", "%s", strings.Join(m.Bases, ", "))
 	for _, p := range m.Phases {
 		row("phase", "%s %s", p.Name, took(time.Duration(p.Seconds*float64(time.Second))))

@@ -32,6 +32,8 @@ type Config struct {
 	LockWait    time.Duration    // how long to wait for the backup lock; 0 is 30 s
 	Version     string           // of remora, for the manifest
 	KeyringFile string           // data file of the server's keyring, for an encrypted redo log; "" finds it in the data directory
+
+	ExcludeEngines []string // engines that are not copied, left out on purpose
 }
 
 const (
@@ -63,6 +65,9 @@ func New(ctx context.Context, cfg Config) (run.Plan, error) {
 	}
 	if cfg.LockWait == 0 {
 		cfg.LockWait = 30 * time.Second
+	}
+	if err := checkExcluded(cfg.ExcludeEngines); err != nil {
+		return run.Plan{}, err
 	}
 	r, err := repo.Open(ctx, cfg.Storage)
 	if err != nil {
@@ -115,7 +120,7 @@ func (b *backup) do(r *run.Run) (any, error) {
 func (b *backup) preflight() preflight {
 	return preflight{
 		server: b.Server, storage: b.Storage, repo: b.repo, id: b.id, compression: b.Compression,
-		workers: b.Parallel, keyring: b.KeyringFile, leftover: b.leftover,
+		workers: b.Parallel, keyring: b.KeyringFile, exclude: b.ExcludeEngines, leftover: b.leftover,
 	}
 }
 

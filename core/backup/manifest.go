@@ -87,6 +87,7 @@ func (s storeManifest) manifest() repo.Manifest {
 	at, checkpoint := s.point.at, s.locked.copies.redo.log.Checkpoint()
 	m := repo.Manifest{
 		Remora: s.version, Started: s.began, Finished: time.Now(), VPTime: s.point.time, Databases: s.databases,
+		Engines:      s.locked.last.unheld,
 		Lock:         s.locked.holding.times,
 		Server:       s.describe(),
 		LSN:          repo.LSN{Checkpoint: uint64(checkpoint), Start: uint64(checkpoint.BlockStart()), End: at.LSN},

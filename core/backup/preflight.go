@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/datadir"
@@ -25,7 +28,8 @@ type preflight struct {
 	id          string
 	compression repo.Compression
 	workers     int
-	keyring     string // data file; "" looks for the server's own configuration
+	keyring     string   // data file; "" looks for the server's own configuration
+	exclude     []string // engines
 	leftover    *leftover
 }
 
@@ -49,6 +53,9 @@ func (p preflight) do(ctx context.Context, t *run.Task) (*site, error) {
 		return nil, err
 	}
 	if err := p.check(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := p.checkEngines(ctx, t, s); err != nil {
 		return nil, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.BackupChecked); err != nil {
@@ -90,12 +97,43 @@ func (p preflight) check(ctx context.Context, s *site) (err error) {
 	return p.checkSpace(ctx, need)
 }
 
+// ndb is the engine of NDB Cluster, which keeps neither tables nor their descriptions here.
+const ndb = "ndbcluster"
+
+// checkEngines makes sure that every engine's data is copied, or left out on purpose.
+func (p preflight) checkEngines(ctx context.Context, t *run.Task, s *site) error {
+	logs, err := p.server.LogStatus(ctx)
+	if err != nil {
+		return err
+	}
+	active := logs.OtherEngines
+	if slices.ContainsFunc(s.facts.Others.Foreign, isEngine(ndb)) { // of its tables nothing can be seen
+		active = append(active, ndb)
+	}
+	if _, err := os.Lstat(s.dir.Full(".rocksdb")); err == nil && !slices.ContainsFunc(active, isEngine("ROCKSDB")) {
+		active = append(active, "ROCKSDB")
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return datadir.Unreadable(err)
+	}
+	s.engines = engines{exclude: p.exclude, active: active, listed: s.facts.Others.Tables}
+	rest, err := s.dir.Scan(ctx)
+	if err != nil {
+		return err
+	}
+	tables, err := s.dir.Described(rest.Others)
+	if err != nil {
+		return err
+	}
+	unheld, err := s.engines.unheld(tables)
+	for _, e := range unheld {
+		t.Warn("%s", e.Unheld())
+	}
+	return err
+}
+
 // size is about how many bytes are to be copied. What does not lie where the server says is
 // not counted: what that means is found out when it is copied.
 func size(ctx context.Context, s *site) (n int64, err error) {
-	if _, err := s.dir.Scan(ctx); err != nil {
-		return 0, err
-	}
 	listed, err := s.server.TablespacePaths(ctx)
 	if err != nil {
 		return 0, err

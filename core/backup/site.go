@@ -17,6 +17,7 @@ type site struct {
 	facts     server.Facts
 	altered   server.Altered // at the beginning
 	databases []string
+	engines   engines
 	dir       *datadir.Dir
 	log       redolog.Log
 	store     *repo.Backup

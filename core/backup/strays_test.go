@@ -10,12 +10,14 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
 )
 
 // A file that no list names is left out if the dictionary does not know it, or if it is a copy
 // of another; one that is missing in the list is not.
 func TestStraysAreExplained(t *testing.T) {
+	needs.Server(t)
 	m := mysqldtest.Start(t)
 	m.Exec("CREATE DATABASE s", "CREATE TABLE s.t (i INT)", "CREATE TABLE s.u (i INT)", "CREATE TABLE s.T (i INT)", "CREATE TABLE s.gone (i INT)",
 		"SET GLOBAL innodb_max_dirty_pages_pct = 0, innodb_max_dirty_pages_pct_lwm = 0", "SELECT innodb_redo_log_sharp_checkpoint()")

@@ -13,6 +13,7 @@ import (
 	"github.com/remora-backup/remora/core/copier"
 	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
+	"github.com/remora-backup/remora/core/repo"
 )
 
 // survey finds out what there is: the dictionary says what and where, the redo what became
@@ -29,9 +30,11 @@ type survey struct {
 type found struct {
 	spaces    []datadir.File
 	missing   []missing
-	todo      []copier.Job  // of spaces, those without a good copy
-	discarded []string      // files of discarded tables
-	took      time.Duration // the look
+	todo      []copier.Job    // of spaces, those without a good copy
+	discarded []string        // files of discarded tables
+	tables    []datadir.Table // of other engines
+	unheld    []repo.Engine   // whose rows the backup does not hold; known under the lock
+	took      time.Duration   // the look
 	datadir.Rest
 }
 
@@ -80,6 +83,9 @@ func (s *survey) outstandingLocked(ctx context.Context) (found, error) {
 	if err == nil {
 		err = s.explain(ctx, &f)
 	}
+	if err == nil {
+		f.unheld, err = s.engines.unheld(f.tables)
+	}
 	return f, err
 }
 
@@ -90,7 +96,9 @@ func (s *survey) look(ctx context.Context, locked bool) (found, error) {
 	var f found
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		f.Rest, err = s.dir.Scan(ctx)
+		if f.Rest, err = s.dir.Scan(ctx); err == nil {
+			f.tables, err = s.dir.Described(f.Others)
+		}
 		return err
 	})
 	group.Go(func() error { return s.findSpaces(ctx, locked, &f) })

@@ -82,6 +82,9 @@ type Backup struct {
 	Compression     string        `toml:"compression"` // "zstd" or "none"
 	Parallel        int           `toml:"parallel"`    // files copied at once; 0: chosen by the engine
 	LockWaitTimeout time.Duration `toml:"lock_wait_timeout"`
+	ExcludeEngines  []string      `toml:"exclude_engines"` // engines that are not copied, left out on purpose
+	MaxDataAge      time.Duration `toml:"max_data_age"`    // of a replica, its configured delay added
+	Stale           string        `toml:"stale"`           // what an older one gets: "warn" or "fail"
 }
 
 // Log says what goes to stderr.
@@ -97,7 +100,7 @@ func defaults() Settings {
 		Storage: plugin(""),
 		Lock:    plugin("mysql"),
 		Hooks:   Hooks{Timeout: 5 * time.Second, OnError: "fail", Config: json.RawMessage("{}")},
-		Backup:  Backup{Compression: "zstd", LockWaitTimeout: 30 * time.Second},
+		Backup:  Backup{Compression: "zstd", LockWaitTimeout: 30 * time.Second, MaxDataAge: time.Hour, Stale: "warn"},
 		Log:     Log{Level: "info", Format: "text"},
 	}
 }

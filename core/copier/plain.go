@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
@@ -83,12 +84,19 @@ func (p *Plain) one(ctx context.Context, path string) (plainCopy, error) {
 	return c, err
 }
 
-// OfUsers reports whether the file belongs to a table of a user. The system's own, such as
-// the general log, are of other engines too, and nobody's data.
+// OfUsers reports whether the file belongs to a table of a user. The server's own are its two
+// logs, whose engine can be changed, and the descriptions of tables; nobody's data. Whatever
+// else lies in its schemas somebody has put there.
 func OfUsers(path string) bool {
-	switch schema, _ := filepath.Split(path); filepath.Clean(schema) {
-	case "mysql", "performance_schema", "sys", "information_schema", ".":
+	schema, file := filepath.Split(path)
+	name, _, _ := strings.Cut(file, ".")
+	switch filepath.Clean(schema) {
+	case "performance_schema", "information_schema", ".":
 		return false
+	case "mysql":
+		if name == "general_log" || name == "slow_log" {
+			return false
+		}
 	}
 	return filepath.Ext(path) != ".sdi"
 }

@@ -29,8 +29,9 @@ type Dir struct {
 	names     tablespace.Names
 	undo      []string // where undo_N_trunc.log can lie
 
-	mu    sync.Mutex
-	known map[string]File // by path: what Find has identified
+	mu        sync.Mutex
+	known     map[string]File      // by path: what Find has identified
+	described map[string]described // by path
 }
 
 // Place is where the server says that a tablespace file lies.
@@ -54,7 +55,7 @@ func (p Place) Key() Key { return Key{p.Space, p.Part} }
 // New returns the data directory of a server with these settings, without looking at it.
 // What they say that is not supported is code.Version.
 func New(f server.Facts) (*Dir, error) {
-	d := &Dir{root: f.DataDir, page: f.PageSize, dataFiles: f.DataFilePath, undo: []string{f.UndoDir(), f.DataDir}, known: map[string]File{}}
+	d := &Dir{root: f.DataDir, page: f.PageSize, dataFiles: f.DataFilePath, undo: []string{f.UndoDir(), f.DataDir}, known: map[string]File{}, described: map[string]described{}}
 	system, err := tablespace.ParseDataFiles(f.DataFilePath)
 	if err != nil {
 		return nil, fmt.Errorf("read innodb_data_file_path: %w", err)

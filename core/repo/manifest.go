@@ -28,6 +28,7 @@ type Manifest struct {
 	Lock         Lock      `json:"lock"`
 	Phases       []Phase   `json:"phases,omitempty"`
 	Databases    []string  `json:"databases,omitempty"`
+	Engines      []Engine  `json:"engines,omitempty"` // whose rows it does not hold
 
 	Totals Totals   `json:"totals"`
 	Packs  Part     `json:"packs"`

@@ -73,6 +73,13 @@ func (l look) backup(ctx context.Context, t *run.Task, verb string) (s *source, 
 	}
 	t.Databases(m.Databases)
 	t.Note("%s database(s) %s (%d) from backup %s to %s", verb, run.Quoted(m.Databases), len(m.Databases), m.ID, l.cfg.Target)
+	for _, e := range m.Engines {
+		if e.Excluded {
+			t.Warn("%s", e.Unheld())
+		} else {
+			t.Note("%s", e.Unheld())
+		}
+	}
 	if s.version, err = version.Parse(m.Server.Version, m.Server.VersionComment); err != nil {
 		return nil, code.New(code.Integrity, "read the backup's server version: %w", err)
 	}
