@@ -48,6 +48,7 @@ var arrows = map[string][]string{
 		"core/run", "core/server", "core/syncpoint",
 	},
 	"core/inert": {"core/code"},
+	"core/adopt": {"core/code", "core/inert", "core/server", "core/staging"},
 	"core/operate": {
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
 	},

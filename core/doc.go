@@ -30,6 +30,7 @@
 //	   |
 //	   +-- core/operate      one operation with all that surrounds it: history, hooks, notices,
 //	   |                     interruption, what earlier ones left; for a command and for a daemon
+//	   +-- core/adopt        compares a started server with what was restored, and lets it live
 //	   +-- core/run          phases in order, events, interruption; has no MySQL in it
 //	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them
 //	   +-- core/state        history and progress of operations, in SQLite
