@@ -103,6 +103,10 @@ func (b *bar) Write(p []byte) (int, error) {
 	return b.out.Write(p)
 }
 
+// home brings the cursor back to its line's beginning, from where the bar takes itself away: a
+// terminal has echoed the key.
+func (b *bar) home() { _, _ = io.WriteString(b.out, "\r") }
+
 // stop takes the bar away for good.
 func (b *bar) stop() {
 	b.mu.Lock()

@@ -151,6 +151,9 @@ func (h *human) print(l operate.Line) {
 }
 
 func (h *human) Interrupted(*run.Interrupted) {
+	if h.bar != nil {
+		h.bar.home()
+	}
 	fmt.Fprintln(h.out, "Interrupted, cleaning up (release lock, discard what is not whole). Press Ctrl-C again to leave at once.")
 }
 
