@@ -92,11 +92,17 @@ func Listen(dir string, o Operation) (*Server, error) {
 	return s, nil
 }
 
-// listen binds by way of the directory's descriptor: a socket's name has at most 107 bytes.
+// listen binds by way of the directory's descriptor: a socket's name has at most 107 bytes. The
+// mode is given to the socket before it has a name: nobody else can connect at any moment, and
+// the umask, which is the whole process's, stays as it is. Source: unix(7), Linux's unix_bind.
 func listen(dir *os.File) (net.Listener, error) {
-	old := syscall.Umask(0o077)
-	defer syscall.Umask(old)
-	return net.Listen("unix", short(dir))
+	private := func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, failed)
+	}
+	l := net.ListenConfig{Control: private}
+	return l.Listen(context.Background(), "unix", short(dir))
 }
 
 func short(dir *os.File) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), SocketName) }
