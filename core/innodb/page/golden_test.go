@@ -184,11 +184,13 @@ func TestVerifyImportedFreePages(t *testing.T) {
 			if i >= offType && i < offFlush || !header && i >= c.covered {
 				continue
 			}
-			c.page[i] ^= 0x41
-			if got := v.Verify(c.page, 37); !got.Corrupt() {
-				t.Errorf("%s: byte %d changed: %s, want it corrupt", c.name, i, got)
+			for _, by := range []byte{1, 0x41} { // 1 makes another type of zero
+				c.page[i] ^= by
+				if got := v.Verify(c.page, 37); !got.Corrupt() {
+					t.Errorf("%s: byte %d changed by %#x: %s, want it corrupt", c.name, i, by, got)
+				}
+				c.page[i] ^= by
 			}
-			c.page[i] ^= 0x41
 		}
 	}
 	if got := v.Verify(packed, 0); got != Zero {
