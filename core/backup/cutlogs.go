@@ -41,7 +41,7 @@ func (c cutLogs) do(ctx context.Context, _ *run.Task) (*logs, error) {
 	}
 	l := &logs{files: []repo.File{redoFile}, executed: set}
 	if b := c.point.binlog; b != nil {
-		file, executed, err := b.store(ctx, c.store, c.packers)
+		file, executed, err := b.store(ctx, c.site)
 		if err != nil {
 			return nil, err
 		}

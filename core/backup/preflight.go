@@ -44,7 +44,7 @@ func (p preflight) do(ctx context.Context, t *run.Task) (*site, error) {
 	if err := syncpoint.At(ctx, syncpoint.BackupFacts); err != nil {
 		return nil, err
 	}
-	s := &site{server: p.server, facts: facts, log: p.redoLog(facts)}
+	s := &site{server: p.server, facts: facts, keyring: p.keyring, log: p.redoLog(facts)}
 	if s.databases, err = p.server.Databases(ctx); err != nil {
 		return nil, err
 	}
@@ -87,6 +87,9 @@ func (p preflight) check(ctx context.Context, s *site) (err error) {
 	if err := s.dir.Check(s.facts.UUID); err != nil {
 		return err
 	}
+	if err := checkBinlog(ctx, s); err != nil {
+		return err
+	}
 	if s.altered, err = p.server.Altered(ctx); err != nil {
 		return err
 	}
@@ -95,6 +98,24 @@ func (p preflight) check(ctx context.Context, s *site) (err error) {
 		return err
 	}
 	return p.checkSpace(ctx, need)
+}
+
+// checkBinlog makes sure that the key of an encrypted binary log is there.
+func checkBinlog(ctx context.Context, s *site) error {
+	if !s.facts.LogBin || !s.facts.BinlogEncrypt {
+		return nil
+	}
+	at, err := s.server.LogStatus(ctx)
+	if err != nil {
+		return err
+	}
+	log, err := openBinlog(s.facts.LogBinBasename, at.BinlogFile, at.BinlogPosition)
+	if err != nil {
+		return err
+	}
+	defer log.file.Close()
+	_, err = log.plain(s)
+	return err
 }
 
 // ndb is the engine of NDB Cluster, which keeps neither tables nor their descriptions here.

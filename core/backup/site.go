@@ -18,6 +18,7 @@ type site struct {
 	altered   server.Altered // at the beginning
 	databases []string
 	engines   engines
+	keyring   string // data file; "" looks for the server's own configuration
 	dir       *datadir.Dir
 	log       redolog.Log
 	store     *repo.Backup

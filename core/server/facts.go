@@ -223,9 +223,5 @@ func (s *Server) Preflight(ctx context.Context) (Facts, error) {
 		return f, code.Hint(code.Version, "ALTER INSTANCE ENABLE INNODB REDO_LOG",
 			"redo logging is disabled in the server: no backup of running data can be made")
 	}
-	if f.LogBin && f.BinlogEncrypt {
-		return f, code.Hint(code.Version, "SET GLOBAL binlog_encryption = OFF",
-			"the binary log is encrypted: the backup could not tell which transactions it holds")
-	}
 	return f, nil
 }
