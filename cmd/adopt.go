@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,6 +66,9 @@ func (a *app) adoptServer(ctx context.Context, place string, role inert.Role, re
 	if err != nil {
 		return err
 	}
+	if !r.Adopted.IsZero() {
+		return a.adopted(dir, r, role)
+	}
 	fmt.Fprintf(a.env.Stdout, "%s was restored as %s from backup %s on %s\n", dir, r.As, r.Backup, stamp(r.Restored))
 	differences, err := adopt.Compare(ctx, srv, r)
 	if err != nil {
@@ -81,9 +85,31 @@ func (a *app) adoptServer(ctx context.Context, place string, role inert.Role, re
 		if err := adopt.Lift(ctx, srv, r, role, func(s string) { fmt.Fprintln(a.env.Stdout, s+";") }); err != nil {
 			return err
 		}
+		r.As, r.Adopted = role, time.Now().UTC()
+		if err := note(dir, r); err != nil { // the server lives all the same
+			fmt.Fprintf(a.env.Stderr, "hint: who adopts it again will compare it again: %v\n", err)
+		}
 	}
 	fmt.Fprintln(a.env.Stdout, adopt.Afterwards(role))
 	return nil
+}
+
+// adopted is for a server that has been, whose data are its own since.
+func (a *app) adopted(dir string, r inert.Record, role inert.Role) error {
+	if role != inert.Inert && role != r.As {
+		return code.New(code.Usage, "%s was adopted as %s on %s: what it is from then on is no business of its restore", dir, r.As, stamp(r.Adopted))
+	}
+	fmt.Fprintf(a.env.Stdout, "%s was restored from backup %s, and adopted as %s on %s\n", dir, r.Backup, r.As, stamp(r.Adopted))
+	return nil
+}
+
+// note writes that the server was adopted beside its data.
+func note(dir string, r inert.Record) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Write(root, "."), root.Close())
 }
 
 // connectStarted connects to the server at a socket, or on a data directory, and returns that

@@ -124,12 +124,15 @@ func Answer(all []Difference) error {
 	if len(all) == 0 {
 		return nil
 	}
-	c := code.Target
+	c, more := code.Target, ""
 	for _, d := range all {
 		if d.Code == code.Integrity {
 			c = code.Integrity
 		}
 	}
+	if n := len(all) - 1; n > 0 {
+		more = fmt.Sprintf(", and %d more", n)
+	}
 	return code.Hint(c, "restore again, into an empty directory, with log_bin and the like pointing into it; nothing was lifted",
-		"the server is not what was restored: %d differences, the first: %s", len(all), all[0].Text)
+		"the server is not what was restored: %s%s", all[0].Text, more)
 }

@@ -23,8 +23,9 @@ type Record struct {
 	Restored   time.Time `json:"restored"`
 	Remora     string    `json:"remora,omitempty"` // version that restored it
 	As         Role      `json:"as"`
-	Backup     string    `json:"backup"`     // its id
-	Repository string    `json:"repository"` // its id
+	Adopted    time.Time `json:"adopted,omitzero"` // as As; from then on the server is its owner's
+	Backup     string    `json:"backup"`           // its id
+	Repository string    `json:"repository"`       // its id
 	SourceUUID string    `json:"source_uuid"`
 	// GTIDExecuted is what the restored server must have, and nothing else.
 	GTIDExecuted string       `json:"gtid_executed"`
