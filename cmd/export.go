@@ -17,7 +17,7 @@ func (a *app) export() *cobra.Command {
 		Args:        cobra.ExactArgs(2),
 		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.operate(c.Context(), job{kind: "export", first: "getting_backup_info", flags: f, plan: planFetch(args[0], args[1], restore.NewExport)})
+			return a.operate(c.Context(), job{kind: "export", first: "getting_backup_info", flags: f, plan: planFetch(args[0], args[1], restore.Config{}, restore.NewExport)})
 		},
 	})
 	f.add(c)

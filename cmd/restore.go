@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
@@ -15,29 +16,38 @@ import (
 
 func (a *app) restore() *cobra.Command {
 	var f flags
-	var target, id string
+	cfg := restore.Config{}
+	var target, id, as string
 	c := a.configured(&cobra.Command{
 		Use:   "restore --target DIR",
 		Short: "Restore a backup into an empty directory and make it ready to start",
 		Long: "Restore fetches a backup into DIR, lets mysqld recover it, and publishes it.\n" +
-			"It needs no MySQL account. One that was interrupted goes on when it is run again.",
+			"It needs no MySQL account. One that was interrupted goes on when it is run again.\n" +
+			"The restored server is inert: what was persisted for that, and how it is lifted, is said at the end.",
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(c *cobra.Command, _ []string) error {
 			if target == "" {
 				return code.Hint(code.Usage, "remora restore --target DIR", "--target is missing")
 			}
-			return a.operate(c.Context(), job{kind: "restore", first: "getting_backup_info", flags: f, plan: planFetch(id, target, restore.New)})
+			var err error
+			if cfg.As, err = inert.ParseRole(as); err != nil {
+				return err
+			}
+			return a.operate(c.Context(), job{kind: "restore", first: "getting_backup_info", flags: f, plan: planFetch(id, target, cfg, restore.New)})
 		},
 	})
 	c.Flags().StringVar(&target, "target", "", "`directory` that is empty or does not exist yet")
 	c.Flags().StringVar(&id, "backup", repo.Latest, "`id` of the backup")
+	c.Flags().StringVar(&as, "as", string(inert.Inert), "what the restored server is to be: inert (no events, no replication, no writes), primary, or replica")
+	c.Flags().BoolVar(&cfg.IgnoreLeftovers, "ignore-leftovers", false, "restore though files of the source lie at its places on this host: the restored server will have others")
 	f.add(c)
 	return c
 }
 
 // planFetch plans what reads a backup into a directory: a restore or an export.
-func planFetch(id, target string, plan func(restore.Config) (run.Plan, error)) planner {
+// cfg has what else it is told.
+func planFetch(id, target string, cfg restore.Config, plan func(restore.Config) (run.Plan, error)) planner {
 	return func(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, error) {
 		target, err := filepath.Abs(target)
 		if err != nil {
@@ -58,6 +68,7 @@ func planFetch(id, target string, plan func(restore.Config) (run.Plan, error)) p
 		d.Fact("backup", id)
 		d.Fact("target", target)
 		s := w.settings.MySQL
-		return plan(restore.Config{ID: d.Row.ID, Repo: r, BackupID: id, Target: target, Mysqld: s.Mysqld, MysqldArgs: s.MysqldArgs})
+		cfg.ID, cfg.Repo, cfg.BackupID, cfg.Target, cfg.Mysqld, cfg.MysqldArgs = d.Row.ID, r, id, target, s.Mysqld, s.MysqldArgs
+		return plan(cfg)
 	}
 }

@@ -60,10 +60,10 @@ var arrows = map[string][]string{
 	"core/redomake":   {"core/code", "core/innodb/redo", "core/version"},
 	"core/xtrabackup": {},
 	"core/prepare": {
-		"core/code", "core/innodb/...", "core/keyring", "core/mysqld", "core/redomake", "core/repo", "core/run", "core/staging", "core/syncpoint", "core/version", "core/xtrabackup",
+		"core/code", "core/inert", "core/innodb/...", "core/keyring", "core/mysqld", "core/redomake", "core/repo", "core/run", "core/staging", "core/syncpoint", "core/version", "core/xtrabackup",
 	},
 	"core/restore": {
-		"core/binlog", "core/code", "core/innodb/...", "core/mysqld", "core/plug", "core/redomake", "core/repo", "core/run", "core/staging", "core/syncpoint", "core/version",
+		"core/binlog", "core/code", "core/inert", "core/innodb/...", "core/mysqld", "core/plug", "core/redomake", "core/repo", "core/run", "core/staging", "core/syncpoint", "core/version",
 	},
 
 	"plugins/...": {"plugins/...", "core/code", "core/nearest", "core/plug", "core/server", "core/syncpoint", "core/version"},

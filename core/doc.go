@@ -60,6 +60,8 @@
 //	an exit code defined              core/code/code.go
 //	a directory's maker told by       core/prepare/source.go; export.go, xtrabackup_*.go
 //	a redo log made for a server      core/redomake
+//	a restored server kept quiet      core/inert, by core/restore/quiet.go
+//	files of another life looked for  core/restore/leftovers.go
 //	a sync point listed               core/syncpoint/points.go
 //	every one of them interrupted     testscripts/stop
 //	a server for a test started       core/mysqld/mysqldtest, by core/mysqld/lab

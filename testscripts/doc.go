@@ -12,9 +12,13 @@
 //	source
 //	    Exports SOURCE_SOCKET of a loaded server that all stories share: they read it and lock
 //	    it, and leave its tables alone.
-//	mysqld NAME [-data DIR] [-load] [ARGUMENT...]
+//	mysqld NAME [-data DIR] [-load] [-persisted] [ARGUMENT...]
 //	    Starts a server of the story's own, on restored data if DIR is named, and exports
-//	    NAME_SOCKET and NAME_LOG. With -load it gets tables of every kind.
+//	    NAME_SOCKET and NAME_LOG. With -load it gets tables of every kind, with -persisted it
+//	    reads persisted variables, as one does that is started with a configuration file.
+//	listen NAME, heard NAME [none]
+//	    Listens on 127.0.0.1 at the port $NAME_PORT; waits until somebody connects there, or
+//	    fails if somebody did.
 //	keyring
 //	    The servers that the story starts from then on have component_keyring_file, with their
 //	    keys in $KEYRING; so has the mysqld of config.

@@ -76,16 +76,21 @@ func source(ts *testscript.TestScript, _ bool, args []string) {
 func startServer(ts *testscript.TestScript, _ bool, args []string) {
 	needs.Server(storyOf(ts).t)
 	if len(args) == 0 {
-		ts.Fatalf("usage: mysqld NAME [-data DIR] [-load] [ARGUMENT...]")
+		ts.Fatalf("usage: mysqld NAME [-data DIR] [-load] [-persisted] [ARGUMENT...]")
 	}
 	name, load, o := args[0], false, lab.Options{Bin: storyOf(ts).mysqld}
 	args = args[1:]
-	for len(args) > 0 && (args[0] == "-load" || args[0] == "-data") {
+	for ; len(args) > 0; args = args[1:] {
 		if args[0] == "-load" {
-			load, args = true, args[1:]
-			continue
+			load = true
+		} else if args[0] == "-persisted" {
+			o.Persisted = true
+		} else if args[0] == "-data" && len(args) > 1 {
+			args = args[1:]
+			o.DataDir = ts.MkAbs(args[0])
+		} else {
+			break
 		}
-		o.DataDir, args = ts.MkAbs(args[1]), args[2:]
 	}
 	o.Args = args
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

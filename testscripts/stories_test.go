@@ -97,7 +97,7 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 func commands() map[string]command {
 	c := map[string]command{
-		"source": source, "mysqld": startServer, "stopmysqld": stopServer, "keyring": withKeyring, "imported": importTable, "divider": divide, "sql": runSQL, "await": await, "writers": startWriters,
+		"source": source, "mysqld": startServer, "listen": listen, "heard": heard, "stopmysqld": stopServer, "keyring": withKeyring, "imported": importTable, "divider": divide, "sql": runSQL, "await": await, "writers": startWriters,
 		"stopwriters": stopWriters, "same": same, "config": configure,
 		"exits": exits, "start": startProcess, "ended": ended, "signal": signalProcess, "killplugin": killPlugin, "sync": syncPoint,
 		"tty": onTerminal, "gobuild": buildProgram,
@@ -120,6 +120,7 @@ type story struct {
 	mysqld    string // of the servers it starts, "" for the one that all have
 	servers   map[string]*server
 	processes map[string]*process
+	listeners map[string]*listener
 }
 
 type storyKey struct{}
@@ -129,7 +130,7 @@ func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*s
 func setup(env *testscript.Env) error {
 	theWorld.turns <- struct{}{}
 	env.Defer(func() { <-theWorld.turns })
-	env.Values[storyKey{}] = &story{t: env.T(), servers: map[string]*server{}, processes: map[string]*process{}}
+	env.Values[storyKey{}] = &story{t: env.T(), servers: map[string]*server{}, processes: map[string]*process{}, listeners: map[string]*listener{}}
 	// Paths of sockets are short, and those of stories need not be.
 	short, err := os.MkdirTemp("/tmp", "story-")
 	if err != nil {

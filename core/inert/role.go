@@ -10,6 +10,7 @@ package inert
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -91,4 +92,33 @@ func Statements(set []Setting) (sql []string) {
 		}
 	}
 	return sql
+}
+
+// Told is what a person is told of a data directory at path that was made for the role: what
+// its server is, what was persisted for that, and how it is lifted.
+func Told(r Role, path string, set []Setting) (lines []string) {
+	switch r {
+	case Primary:
+		lines = append(lines, "the restored server is a primary: it has forgotten from where it replicated, and accepts writes unless its configuration forbids them")
+	case Replica:
+		lines = append(lines, "the restored server is a replica: it runs no events and accepts no writes; START REPLICA goes on where the backup was")
+	default:
+		lines = append(lines, "the restored server is inert: it runs no events, starts no replication, and accepts no writes")
+	}
+	var texts []string
+	for _, s := range set {
+		if s.Value == "" {
+			texts = append(texts, s.Name+" no more")
+		} else {
+			texts = append(texts, s.Name+" = "+s.Value)
+		}
+	}
+	if len(texts) > 0 {
+		lines = append(lines, fmt.Sprintf("persisted in %s: %s (a server started with --no-defaults does not read them)", filepath.Join(path, FileName), strings.Join(texts, ", ")))
+	}
+	if r != Primary && len(set) > 0 {
+		lines = append(lines, fmt.Sprintf("when it is started, `remora adopt %s --as primary` or `--as replica` compares it with the backup and lifts that; by hand, before its next start: %s",
+			code.Word(path), strings.Join(Statements(set), " ")))
+	}
+	return lines
 }

@@ -36,6 +36,10 @@ type RecoverOptions struct {
 	// source wrote no binary log: prepared transactions are rolled back then.
 	LogBin string
 
+	// Statements are carried out by the server once it has recovered and before it shuts down, without a binary
+	// log and with all privileges. One that fails ends the server with an error.
+	Statements []string
+
 	// OnProgress is told about every change of the integer percent; see Meter and Progress. The first call has no
 	// percent. All calls come from one goroutine, the one that reads the server's log, in order and none after
 	// Recover has returned. While a call lasts nothing more is read: the server itself goes on until 64 KiB of
@@ -79,7 +83,7 @@ func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
 	}
 	defer os.RemoveAll(home)
 	initFile := filepath.Join(home, "init.sql")
-	if err := os.WriteFile(initFile, []byte("SHUTDOWN;\n"), 0o600); err != nil {
+	if err := os.WriteFile(initFile, []byte(initSQL(o.Statements)), 0o600); err != nil {
 		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
 	}
 	begin := time.Now()
@@ -101,6 +105,12 @@ func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
 		return w.result, fmt.Errorf("recover %s: %w", o.DataDir, err)
 	}
 	return w.result, nil
+}
+
+// initSQL is what the server carries out before it shuts down: one statement a line, as it reads them.
+func initSQL(statements []string) string {
+	lines := append([]string{"SET SESSION sql_log_bin = 0;"}, statements...)
+	return strings.Join(append(lines, "SHUTDOWN;"), "\n") + "\n"
 }
 
 var errGivenUp = errors.New("recovery cannot succeed")

@@ -3,20 +3,24 @@ package prepare
 import (
 	"context"
 
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // applyPhase changes names as the markers say, applies an incremental backup, and makes the
 // redo log. Each step may be repeated.
-type applyPhase struct{ *site }
+type applyPhase struct {
+	*site
+	as inert.Role
+}
 
 func (a applyPhase) do(ctx context.Context, t *run.Task) error {
 	if err := at(ctx, syncpoint.ApplyingBefore); err != nil {
 		return err
 	}
 	if a.journal == nil {
-		a.journal = &journal{Format: journalFormat, Stage: applying, Groups: a.groups}
+		a.journal = &journal{Format: journalFormat, Stage: applying, Groups: a.groups, As: a.as}
 		if err := a.journal.save(a.root); err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func (exported) describe(dir *directory, past stage) (*description, error) {
 		return nil, code.New(code.Integrity, "read %s: an export has no marker files, but there is %s", dir.path, list.markers[0].Path)
 	}
 	d := &description{
-		kind: kindExport, backup: m.ID, databases: m.Databases, files: list.files, inPlace: true, lowerCase: m.Server.LowerCaseTableNames,
+		kind: kindExport, backup: m.ID, databases: m.Databases, channels: m.ChannelNames(), files: list.files, inPlace: true, lowerCase: m.Server.LowerCaseTableNames,
 		binlog: xtrabackup.Position{File: m.Binlog.File, Offset: m.Binlog.Position, GTIDs: m.GTIDExecuted},
 		log:    redoLog{name: redo.Dir, checkpoint: redo.LSN(m.LSN.Checkpoint), end: redo.LSN(m.LSN.End), page: m.Server.PageSize},
 	}

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path"
 	"syscall"
+	"time"
 
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -27,6 +29,9 @@ func (f finishPhase) do(ctx context.Context, t *run.Task) error {
 	if err := f.source.tell(f.root); err != nil {
 		return fmt.Errorf("mark the backup as prepared: %w", noSpace(err))
 	}
+	if err := f.quiet(t); err != nil {
+		return err
+	}
 	if err := giveToOwner(f.root); err != nil {
 		return fmt.Errorf("give the files to their owner: %w", err)
 	}
@@ -39,6 +44,22 @@ func (f finishPhase) do(ctx context.Context, t *run.Task) error {
 	}
 	t.Commit()
 	_ = syncpoint.At(ctx, syncpoint.PrepareDone) // nothing here can undo it
+	return nil
+}
+
+// quiet persists what a server needs that is to be something, and says how it is lifted.
+func (f finishPhase) quiet(t *run.Task) (err error) {
+	if f.journal.As == "" {
+		t.Note("a server started on %s is as its source was: it runs its events and replicates; --as inert keeps one quiet", f.path)
+		return nil
+	}
+	// What an earlier run that came so far has set is not said again.
+	if f.set, err = inert.Quiet(f.root, ".", f.journal.As, f.channels, time.Now()); err != nil {
+		return fmt.Errorf("make the server %s: %w", f.journal.As, noSpace(err))
+	}
+	for _, line := range inert.Told(f.journal.As, f.path, f.set) {
+		t.Note("%s", line)
+	}
 	return nil
 }
 

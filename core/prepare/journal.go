@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -35,6 +36,9 @@ type journal struct {
 	Stage  stage    `json:"stage"`
 	Groups [][]step `json:"groups,omitempty"`
 	Done   int      `json:"done"` // groups carried out
+	// As is what a server on the directory is to be; "" is as its source was. A run that goes
+	// on goes on with it.
+	As inert.Role `json:"as,omitempty"`
 
 	// disk is the directory, opened before the first change of this run: write errors are
 	// told to whoever syncs the file system, but only those that came after the open.
@@ -109,6 +113,14 @@ func (j *journal) stage() stage {
 		return ""
 	}
 	return j.Stage
+}
+
+// role is what a server on the directory is to be.
+func (j *journal) role() inert.Role {
+	if j == nil {
+		return ""
+	}
+	return j.As
 }
 
 func (j *journal) enter(root *os.Root, s stage) error {

@@ -57,7 +57,7 @@ func do(r *run.Run, cfg Config, words *lastWords) (any, error) {
 		name string
 		do   func(context.Context, *run.Task) error
 	}{
-		{PhaseApply, applyPhase{s}.do},
+		{PhaseApply, applyPhase{s, cfg.As}.do},
 		{PhasePrepare, recoverPhase{s, cfg.MysqldArgs, cfg.BufferPool, words}.do},
 		{PhaseFinish, finishPhase{s}.do},
 	} {

@@ -41,6 +41,9 @@ func (r readPhase) do(ctx context.Context, t *run.Task) (*site, error) {
 	if err := r.describe(s, inc); err != nil {
 		return nil, err
 	}
+	if s.prepared && r.cfg.As != "" {
+		return nil, code.Hint(code.Target, "take the directory from the backup again", "prepare %s --as %s: it is prepared already", s.path, r.cfg.As)
+	}
 	if s.prepared {
 		t.Note("%s is prepared already, says %s: nothing is done", s.path, xtrabackup.CheckpointsName)
 		return s, nil
@@ -80,6 +83,9 @@ func (r readPhase) earlier(t *run.Task, s *site) (done bool, err error) {
 	switch s.journal.Stage {
 	case prepared:
 		s.prepared = true
+		if err := r.sameRole(s); err != nil {
+			return false, err
+		}
 		t.Note("%s is prepared already: nothing is done", s.path)
 		return true, nil
 	case recovering:
@@ -91,7 +97,19 @@ func (r readPhase) earlier(t *run.Task, s *site) (done bool, err error) {
 			"an earlier run was interrupted while a server recovered %s: the data may be corrupted, and there is no way back to the original files", s.path)
 	}
 	t.Note("going on with an interrupted prepare")
-	return false, nil
+	return false, r.sameRole(s)
+}
+
+// sameRole refuses to make of a directory something else than an earlier run began to.
+func (r readPhase) sameRole(s *site) error {
+	if r.cfg.As == "" || s.journal.As == r.cfg.As {
+		return nil
+	}
+	was := "without --as"
+	if s.journal.As != "" {
+		was = "--as " + string(s.journal.As)
+	}
+	return code.Hint(code.Target, "take the directory from the backup again, then prepare it", "an earlier run has prepared %s %s, wholly or in part", s.path, was)
 }
 
 // describe finds the source of the directory and asks it.

@@ -100,7 +100,7 @@ func (w recoverPhase) runServer(ctx context.Context, t *run.Task, logBin string)
 		Bin: w.bin, Args: w.args, DataDir: w.path,
 		StartLSN: uint64(w.log.checkpoint), EndLSN: uint64(w.log.end),
 		PageSize: w.log.page, DataFilePath: w.dataFilePath, UndoDir: w.undoDir, LowerCaseTableNames: w.lowerCase,
-		BufferPool: pool, LogBin: logBin,
+		BufferPool: pool, LogBin: logBin, Statements: w.journal.As.AtRecovery(),
 		OnProgress: func(p mysqld.Progress) {
 			t.Progress(run.Progress{Percent: p.Percent, LSN: p.LSN, TargetLSN: p.TargetLSN, ETA: p.ETA})
 			if err := syncpoint.At(ctx, syncpoint.PrepareProgress); err != nil {

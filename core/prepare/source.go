@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/version"
 	"github.com/remora-backup/remora/core/xtrabackup"
 )
@@ -42,6 +43,7 @@ type description struct {
 	groups       [][]step // that carry out the markers; an earlier run has them in its journal
 	markers      int      // how many; -1 if an earlier run counted them
 	unmarkedDDL  bool     // files may have been created, renamed or deleted without a marker
+	channels     []string // names of the source's replication channels
 	prepared     bool     // by its own tool, or by an earlier run: no more is said
 }
 
@@ -51,13 +53,15 @@ type site struct {
 	*directory
 	*description
 	source  source
-	journal *journal // nil before the first change
-	bin     string   // the mysqld
+	journal *journal        // nil before the first change
+	bin     string          // the mysqld
+	set     []inert.Setting // by finalizing
 }
 
 func (s *site) result() Result {
 	return Result{
 		Target: s.path, Kind: s.kind, Backup: s.backup, Markers: s.markers, BinlogFile: s.binlog.File, BinlogPosition: s.binlog.Offset,
 		GTIDExecuted: s.binlog.GTIDs, LSN: uint64(s.log.end), Already: s.prepared,
+		As: s.journal.role(), Set: s.set, Lift: inert.Statements(s.set),
 	}
 }

@@ -29,7 +29,8 @@ func describeXtraBackup(dir, from *directory, list listing) (*description, error
 		return nil, err
 	}
 	d := &description{
-		kind: kindXtraBackup, files: list.files, dataFilePath: flat(settings.DataFilePath), unmarkedDDL: info.LockDDL == "OFF",
+		kind: kindXtraBackup, channels: []string{""}, // nothing says which
+		files: list.files, dataFilePath: flat(settings.DataFilePath), unmarkedDDL: info.LockDDL == "OFF",
 		log: redoLog{name: xtrabackup.LogName, page: settings.PageSize},
 	}
 	if !settings.LogChecksums {

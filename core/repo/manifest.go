@@ -88,6 +88,14 @@ type Channel struct {
 	RetrievedGTIDs string `json:"retrieved_gtids,omitempty"`
 }
 
+// ChannelNames returns the names of the replication channels that the source had.
+func (m *Manifest) ChannelNames() (names []string) {
+	for _, c := range m.Channels {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // Lock is how long the server was locked, and how long it took to get there; milliseconds.
 type Lock struct {
 	Held   float64 `json:"lock_ms"`

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/repo"
 )
 
@@ -15,6 +16,11 @@ type Config struct {
 	Repo     *repo.Repo // where the backup is
 	BackupID string     // or repo.Latest
 	Target   string     // a directory that is empty or does not exist; its parent must exist
+
+	As inert.Role // what the restored server is to be; "" is inert.Inert
+	// IgnoreLeftovers: files of the source at its paths on this host are no reason to refuse, as
+	// the restored server will have other paths.
+	IgnoreLeftovers bool
 
 	Mysqld     string   // program that prepares; "" finds one, see mysqld.Find
 	MysqldArgs []string // for it, before ours
@@ -38,6 +44,9 @@ func (cfg Config) checked() (Config, error) {
 	case cfg.BackupID != repo.Latest && !repo.ValidID(cfg.BackupID):
 		return cfg, code.Hint(code.Usage, "remora list shows the backups there are", "plan a restore: %.40q is not the id of a backup", cfg.BackupID)
 	}
+	if cfg.As == "" {
+		cfg.As = inert.Inert
+	}
 	if cfg.Parallel == 0 {
 		cfg.Parallel = max(2, min(runtime.NumCPU(), 4))
 	}
@@ -60,13 +69,17 @@ type Result struct {
 	Target         string  `json:"target"`
 
 	VPTime time.Time `json:"vp_time,omitzero"` // validity point: the moment whose data it holds
+
+	As   inert.Role      `json:"as,omitempty"`   // what the restored server is
+	Set  []inert.Setting `json:"set,omitempty"`  // persisted variables that were changed for it
+	Lift []string        `json:"lift,omitempty"` // SQL that takes them back
 }
 
-func resultOf(m *repo.Manifest, target string) Result {
+func resultOf(m *repo.Manifest, target string, r inert.Record) Result {
 	return Result{
 		Backup: m.ID, LockMS: m.Lock.Held, Bytes: m.Totals.Plain,
 		BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position, GTIDExecuted: m.GTIDExecuted,
 		LSN: m.LSN.End, Target: target,
-		VPTime: m.VPTime,
+		VPTime: m.VPTime, As: r.As, Set: r.Set, Lift: r.Lift,
 	}
 }

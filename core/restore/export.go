@@ -89,7 +89,7 @@ func (d description) do(ctx context.Context) (ready, error) {
 			return ready{}, fmt.Errorf("finish the export: %w", code.Full(err))
 		}
 	}
-	return ready{d.dir}, nil
+	return ready{Dir: d.dir}, nil
 }
 
 func (d description) write(ctx context.Context) error {

@@ -45,7 +45,10 @@ func (l look) restore(ctx context.Context, t *run.Task) (*source, error) {
 		return nil, err
 	}
 	s.begin = staging.NewState(s.manifest.Repository, s.manifest.ID, false)
-	return s, l.rest(ctx, s, serverSpace)
+	if err := l.rest(ctx, s, serverSpace); err != nil || l.cfg.IgnoreLeftovers {
+		return s, err
+	}
+	return s, checkLeftovers(t, s.manifest.Server.Paths)
 }
 
 func (l look) export(ctx context.Context, t *run.Task) (*source, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
@@ -12,7 +13,10 @@ import (
 )
 
 // ready is a directory that has what the target is to hold.
-type ready struct{ *staging.Dir }
+type ready struct {
+	*staging.Dir
+	record inert.Record
+}
 
 // publish is the phase finalizing: it makes the target a data directory.
 type publish struct {
@@ -37,7 +41,8 @@ func (p publish) do(ctx context.Context, t *run.Task) (Result, error) {
 	if p.from.owner.Root() {
 		t.Note("the files belong to root, as %s does: give them to the server's user before it is started", p.from.target.Path)
 	}
-	return resultOf(&p.from.manifest, p.from.target.Path), nil
+	p.tellRole(t)
+	return resultOf(&p.from.manifest, p.from.target.Path, p.dir.record), nil
 }
 
 // changes remembers that from now on what lies in the target changes.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
@@ -30,6 +31,7 @@ type recovery struct {
 	dir  *staging.Dir
 	args []string // for the server, before ours
 	pool int64    // innodb_buffer_pool_size, bytes; 0 chooses by the free memory
+	as   inert.Role
 }
 
 func (r recovery) do(ctx context.Context, t *run.Task) (ready, error) {
@@ -38,7 +40,8 @@ func (r recovery) do(ctx context.Context, t *run.Task) (ready, error) {
 	t.Progress(run.Progress{TargetLSN: end})
 	if r.dir.Stage().Past() {
 		t.Progress(whole)
-		return ready{r.dir}, nil
+		was, err := r.recorded()
+		return ready{r.dir, was}, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareBinlog); err != nil {
 		return ready{}, err
@@ -64,17 +67,27 @@ func (r recovery) do(ctx context.Context, t *run.Task) (ready, error) {
 		return ready{}, err
 	}
 	t.Progress(whole)
-	return ready{r.dir}, r.finish(ctx)
+	record, err := r.finish(ctx, t)
+	return ready{r.dir, record}, err
 }
 
 // finish makes of what the server left what the target is to hold.
-func (r recovery) finish(ctx context.Context) error {
+func (r recovery) finish(ctx context.Context, t *run.Task) (inert.Record, error) {
 	if err := r.dropServerFiles(); err != nil {
-		return err
+		return inert.Record{}, err
+	}
+	record, err := r.quiet(t)
+	if err != nil {
+		return inert.Record{}, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareDropped); err != nil {
-		return err
+		return inert.Record{}, err
 	}
+	return record, r.settle(ctx)
+}
+
+// settle gives the files to their owner and makes them durable.
+func (r recovery) settle(ctx context.Context) error {
 	if err := r.dir.Owner().Tree(r.dir.Root(), staging.Data); err != nil {
 		return fmt.Errorf("give the files to their owner: %w", err)
 	}
@@ -125,7 +138,7 @@ func (r recovery) server(ctx context.Context, t *run.Task, logBin string) error 
 		Bin: r.from.mysqld, Args: r.args, DataDir: r.dir.DataPath(),
 		StartLSN: lsn.Checkpoint, EndLSN: lsn.End,
 		PageSize: s.PageSize, DataFilePath: r.from.system.dataFilePath, UndoDir: r.from.system.undoDir, LowerCaseTableNames: s.LowerCaseTableNames,
-		BufferPool: pool, LogBin: logBin,
+		BufferPool: pool, LogBin: logBin, Statements: r.as.AtRecovery(),
 		OnProgress: func(p mysqld.Progress) {
 			t.Progress(run.Progress{Percent: p.Percent, LSN: p.LSN, TargetLSN: p.TargetLSN, ETA: p.ETA})
 			if err := syncpoint.At(ctx, syncpoint.PrepareProgress); err != nil {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/run"
 )
 
@@ -34,7 +35,11 @@ func New(cfg Config) (run.Plan, error) {
 		return run.Plan{}, err
 	}
 	r := &restore{cfg, &story{again: func(backup, target string) string {
-		return fmt.Sprintf("remora restore --backup %s --target %s", backup, code.Word(target))
+		text := fmt.Sprintf("remora restore --backup %s --target %s", backup, code.Word(target))
+		if cfg.As != inert.Inert {
+			text += " --as " + string(cfg.As)
+		}
+		return text
 	}}}
 	return run.Plan{
 		Operation: "restore",
@@ -64,7 +69,7 @@ func (r *restore) do(rn *run.Run) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ready, err := run.Enter(rn, PhasePrepare, recovery{from, dir, r.cfg.MysqldArgs, r.cfg.BufferPool}.do)
+	ready, err := run.Enter(rn, PhasePrepare, recovery{from, dir, r.cfg.MysqldArgs, r.cfg.BufferPool, r.cfg.As}.do)
 	if err != nil {
 		return nil, err
 	}

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
@@ -133,7 +135,11 @@ func checkResult(t *testing.T, f *fixture, end run.Event, target string) {
 	m := f.manifest
 	want := restore.Result{Backup: m.ID, LockMS: 12.5, Bytes: m.Totals.Plain, BinlogFile: m.Binlog.File,
 		BinlogPosition: m.Binlog.Position, GTIDExecuted: f.gtids, LSN: m.LSN.End, Target: target}
-	if got.Result != want || got.State != run.Complete || got.Message != "Restore completed" {
+	if len(got.Set) == 0 || len(got.Lift) != len(got.Set) {
+		t.Errorf("end event: got %s, want what was set and how it is lifted", b)
+	}
+	got.Set, got.Lift, want.As = nil, nil, inert.Inert
+	if !reflect.DeepEqual(got.Result, want) || got.State != run.Complete || got.Message != "Restore completed" {
 		t.Errorf("end event: got %s, want %+v", b, want)
 	}
 }
