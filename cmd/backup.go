@@ -69,6 +69,7 @@ func planBackup(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, err
 		Server: srv, Storage: storage, Lock: lock.Lock(), Compression: repo.Compression(s.Backup.Compression),
 		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
 		KeyringFile: s.MySQL.KeyringFile, ExcludeEngines: s.Backup.ExcludeEngines,
+		MaxDataAge: s.Backup.MaxDataAge, RefuseStale: s.Backup.Stale == "fail",
 	})
 	if err != nil {
 		return plan, err

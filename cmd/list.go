@@ -29,7 +29,8 @@ type listed struct {
 	BinlogPosition uint64    `json:"binlog_position,omitempty"`
 	GTIDExecuted   string    `json:"gtid_executed,omitempty"`
 	LSN            uint64    `json:"lsn,omitempty"`
-	VPTime         time.Time `json:"vp_time,omitzero"` // the moment whose data it holds
+	VPTime         time.Time `json:"vp_time,omitzero"`   // the moment whose data it holds
+	DataTime       time.Time `json:"data_time,omitzero"` // how new the data are
 	Bases          []string  `json:"bases,omitempty"`
 	Excluded       []string  `json:"excluded_engines,omitempty"` // whose data was left out on purpose
 	Error          string    `json:"error,omitempty"`
@@ -40,7 +41,7 @@ func listedOf(s repo.Summary) listed {
 	l := listed{
 		ID: s.ID, State: "complete", Started: m.Started, Finished: m.Finished, ServerUUID: m.Server.UUID, ServerVersion: m.Server.Version,
 		Bytes: m.Totals.Plain, StoredBytes: s.Size, LockMS: m.Lock.Held, BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position,
-		GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End, VPTime: m.VPTime, Bases: m.Bases,
+		GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End, VPTime: m.VPTime, DataTime: m.DataTime, Bases: m.Bases,
 	}
 	for _, e := range m.Engines {
 		if e.Excluded {
@@ -89,10 +90,10 @@ func (a *app) list() *cobra.Command {
 
 func (a *app) printList(all []listed) {
 	t := tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tSTATE\tSERVER\tDATA\tSTORED\tTOOK\tLOCKED\tPOSITION")
+	fmt.Fprintln(t, "ID\tSTATE\tDATA OF\tSERVER\tDATA\tSTORED\tTOOK\tLOCKED\tPOSITION")
 	for _, l := range all {
 		if l.Error != "" {
-			fmt.Fprintf(t, "%s\t%s\t-\t-\t%s\t-\t-\t%s\n", l.ID, l.State, size(l.StoredBytes), printable(l.Error))
+			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t%s\t-\t-\t%s\n", l.ID, l.State, size(l.StoredBytes), printable(l.Error))
 			continue
 		}
 		position := fmt.Sprintf("LSN %d", l.LSN)
@@ -103,8 +104,16 @@ func (a *app) printList(all []listed) {
 		if len(l.Excluded) > 0 {
 			state += " without " + strings.Join(l.Excluded, ", ")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f ms\t%s\n", l.ID, printable(state), printable(l.ServerVersion), size(l.Bytes), size(l.StoredBytes),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f ms\t%s\n", l.ID, printable(state), dataOf(l.DataTime), printable(l.ServerVersion), size(l.Bytes), size(l.StoredBytes),
 			took(l.Finished.Sub(l.Started)), l.LockMS, printable(position))
 	}
 	t.Flush()
+}
+
+// dataOf says how new the data of a backup are.
+func dataOf(t time.Time) string {
+	if t.IsZero() {
+		return "not known"
+	}
+	return stamp(t)
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -114,8 +115,9 @@ func printShown(w io.Writer, s shown) {
 
 func printManifest(row func(string, string, ...any), m repo.Manifest) {
 	row("taken", "%s to %s (%s)", stamp(m.Started), stamp(m.Finished), took(m.Finished.Sub(m.Started)))
-	if !m.VPTime.IsZero() {
-		row("data of", "%s", stamp(m.VPTime))
+	row("data of", "%s", dataOf(m.DataTime))
+	if !m.VPTime.IsZero() && !m.VPTime.Equal(m.DataTime) {
+		row("sync point", "%s", stamp(m.VPTime))
 	}
 	row("server", "%s %s", m.Server.Version, m.Server.UUID)
 	row("databases", "%s (%d)", strings.Join(m.Databases, ", "), len(m.Databases))
@@ -129,7 +131,7 @@ func printManifest(row func(string, string, ...any), m repo.Manifest) {
 	}
 	row("gtid executed", "%s", m.GTIDExecuted)
 	for _, c := range m.Channels {
-		row("channel", "%q at %s:%d of %s", c.Name, c.SourceLogFile, c.SourceLogPos, c.SourceHost)
+		row("channel", "%q at %s:%d of %s, %s", c.Name, c.SourceLogFile, c.SourceLogPos, c.SourceHost, condition(c))
 	}
 	for _, e := range m.Engines {
 		row("not in it", "%s", e.Unheld())
@@ -141,6 +143,21 @@ func printManifest(row func(string, string, ...any), m repo.Manifest) {
 	for _, n := range m.Notes {
 		row("note", "%s", n)
 	}
+}
+
+// condition says how a replication channel was.
+func condition(c repo.Channel) string {
+	text := fmt.Sprintf("receiver %s, applier %s", cmp.Or(c.Receiver, "not known"), cmp.Or(c.Applier, "not known"))
+	if c.Lag != nil {
+		text += fmt.Sprintf(", %.0f s behind", *c.Lag)
+	}
+	if c.Delay > 0 {
+		text += fmt.Sprintf(", delayed by %.0f s on purpose", c.Delay)
+	}
+	if c.Error != "" {
+		text += ": " + c.Error
+	}
+	return text
 }
 
 func printOperation(row func(string, string, ...any), o state.Operation, known bool) {

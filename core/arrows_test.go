@@ -45,7 +45,7 @@ var arrows = map[string][]string{
 
 	"core/backup": {
 		"core/binlog", "core/code", "core/copier", "core/datadir", "core/innodb/...", "core/keyring", "core/plug", "core/redolog", "core/repo",
-		"core/run", "core/server", "core/syncpoint",
+		"core/run", "core/sdi", "core/server", "core/syncpoint",
 	},
 	"core/inert": {"core/code"},
 	"core/adopt": {"core/code", "core/inert", "core/server", "core/staging"},

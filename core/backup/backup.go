@@ -33,7 +33,9 @@ type Config struct {
 	Version     string           // of remora, for the manifest
 	KeyringFile string           // data file of the server's keyring, for an encrypted redo log; "" finds it in the data directory
 
-	ExcludeEngines []string // engines that are not copied, left out on purpose
+	ExcludeEngines []string      // engines that are not copied, left out on purpose
+	MaxDataAge     time.Duration // how old the data of a replica may be, its configured delay added; 0 is an hour
+	RefuseStale    bool          // do not back up a replica whose data are older; else it is warned of
 }
 
 const (
@@ -65,6 +67,9 @@ func New(ctx context.Context, cfg Config) (run.Plan, error) {
 	}
 	if cfg.LockWait == 0 {
 		cfg.LockWait = 30 * time.Second
+	}
+	if cfg.MaxDataAge == 0 {
+		cfg.MaxDataAge = time.Hour
 	}
 	if err := checkExcluded(cfg.ExcludeEngines); err != nil {
 		return run.Plan{}, err
@@ -120,7 +125,7 @@ func (b *backup) do(r *run.Run) (any, error) {
 func (b *backup) preflight() preflight {
 	return preflight{
 		server: b.Server, storage: b.Storage, repo: b.repo, id: b.id, compression: b.Compression,
-		workers: b.Parallel, keyring: b.KeyringFile, exclude: b.ExcludeEngines, leftover: b.leftover,
+		workers: b.Parallel, keyring: b.KeyringFile, exclude: b.ExcludeEngines, fresh: freshness{b.MaxDataAge, b.RefuseStale}, leftover: b.leftover,
 	}
 }
 

@@ -23,7 +23,6 @@ const (
 type watch struct {
 	server   *server.Server
 	consumer *server.Consumer // nil if there is none
-	capacity uint64           // of the redo log, bytes
 	read     func() redo.LSN  // up to where the redo was read
 
 	done chan struct{} // closed when run has returned
@@ -60,9 +59,9 @@ func (w *watch) beat(ctx context.Context) error {
 	if err := w.consumer.Advance(whole, at); err != nil {
 		return err
 	}
-	now, err := w.server.CurrentLSN(ctx)
-	if err == nil && float64(now)-float64(at) > consumerLag*float64(w.capacity) {
-		err = fmt.Errorf("%d bytes of redo behind the server, whose capacity is %d", now-at, w.capacity)
+	now, capacity, err := w.server.RedoNow(ctx) // it can be set at any moment
+	if err == nil && float64(now)-float64(at) > consumerLag*float64(capacity) {
+		err = fmt.Errorf("%d bytes of redo behind the server, whose capacity is %d", now-at, capacity)
 	}
 	return err
 }

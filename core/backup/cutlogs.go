@@ -66,6 +66,9 @@ func (c cutLogs) cutRedo(ctx context.Context) (repo.File, error) {
 	if err := c.redo.wait(ctx); err != nil {
 		return repo.File{}, fmt.Errorf("copy redo up to the sync point LSN %d: %w", end, err)
 	}
+	if err := c.redo.ledger.logged(); err != nil {
+		return repo.File{}, err
+	}
 	if err := syncpoint.At(ctx, syncpoint.TailRedoDone); err != nil {
 		return repo.File{}, err
 	}

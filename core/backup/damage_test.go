@@ -99,6 +99,22 @@ func TestFaults(t *testing.T) {
 			})
 			return func() {}
 		}, nil, code.Version, []string{"redo logging was switched off"}},
+		{"redo logging off and on again, the error log silenced meanwhile", func(t *testing.T) func() {
+			l.source.Exec("CREATE TABLE IF NOT EXISTS s.busy (i INT PRIMARY KEY AUTO_INCREMENT, j INT)", "INSERT INTO s.busy (j) VALUES (1)")
+			silent := func() { // the follower stands still: it would see the header
+				l.source.Exec("SET GLOBAL log_error_suppression_list = 'MY-013600,MY-013601,MY-014088'", "ALTER INSTANCE DISABLE INNODB REDO_LOG")
+				for range 7 { // an id each: where logging goes on is no multiple of 256
+					l.source.Exec("INSERT INTO s.busy (j) VALUES (1)")
+				}
+				l.source.Exec("ALTER INSTANCE ENABLE INNODB REDO_LOG", "SET GLOBAL log_error_suppression_list = ''")
+			}
+			l.hold(syncpoint.CopyDone, 1, func() {
+				done := make(chan struct{})
+				l.next(syncpoint.RedoBlock, func() { defer close(done); silent() })
+				<-done
+			})
+			return func() {}
+		}, nil, code.Version, []string{"redo logging was switched off", "the log shows it"}},
 		{"redo logging off", func(t *testing.T) func() {
 			l.hold(syncpoint.CopyDone, 1, func() { l.source.Exec("ALTER INSTANCE DISABLE INNODB REDO_LOG") })
 			return func() { l.source.Exec("ALTER INSTANCE ENABLE INNODB REDO_LOG") }

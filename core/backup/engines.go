@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/remora-backup/remora/core/code"
-	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/sdi"
 	"github.com/remora-backup/remora/core/server"
 )
 
@@ -38,7 +38,7 @@ func checkExcluded(exclude []string) error {
 // unheld returns the engines whose rows the backup does not hold, with their tables, as the
 // manifest has them. described are the tables that have a description in a file. An engine that
 // is not left out on purpose is an error, and all are in it.
-func (e engines) unheld(described []datadir.Table) ([]repo.Engine, error) {
+func (e engines) unheld(described []sdi.Table) ([]repo.Engine, error) {
 	byName := map[string]*repo.Engine{}
 	add := func(name string) *repo.Engine {
 		key := strings.ToLower(name)
@@ -79,7 +79,7 @@ func (e engines) quoted() (names []string) {
 }
 
 // tables are those whose rows the backup does not hold, each once, in order.
-func (e engines) tables(described []datadir.Table) (tables []server.Table) {
+func (e engines) tables(described []sdi.Table) (tables []server.Table) {
 	for _, d := range described {
 		tables = append(tables, server.Table(d))
 	}

@@ -93,8 +93,8 @@ func (f followRedo) capture(ctx context.Context, t *run.Task, consumer *server.C
 	work, stop := context.WithCancel(ctx)
 	follow, quit := context.WithCancel(work)
 	c := &capture{
-		server: f.server, log: log, ledger: newLedger(), quit: quit, stop: stop, ended: make(chan struct{}), stored: make(chan struct{}),
-		watch: &watch{server: f.server, consumer: consumer, capacity: f.facts.RedoCapacity, read: log.Read, done: make(chan struct{})},
+		server: f.server, log: log, ledger: newLedger(f.since), quit: quit, stop: stop, ended: make(chan struct{}), stored: make(chan struct{}),
+		watch: &watch{server: f.server, consumer: consumer, read: log.Read, done: make(chan struct{})},
 		file:  repo.File{ID: f.store.NewFile(), Kind: repo.KindRedo, Path: redoPath},
 	}
 	t.Cleanup(c.giveBack)
@@ -121,7 +121,7 @@ func (f followRedo) capture(ctx context.Context, t *run.Task, consumer *server.C
 // follow follows the log until ctx ends, or to the end that it is told.
 func (c *capture) follow(ctx context.Context, to chan<- []byte) error {
 	defer close(to)
-	return c.log.Run(ctx, redolog.Taker{Event: c.ledger.record, Blocks: func(ctx context.Context, chunk []byte) error {
+	return c.log.Run(ctx, redolog.Taker{Event: c.ledger.record, Record: c.ledger.see, Blocks: func(ctx context.Context, chunk []byte) error {
 		select {
 		case to <- chunk:
 			return nil

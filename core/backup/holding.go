@@ -54,19 +54,13 @@ func (h *holding) acquire(ctx context.Context, scope plug.Scope) (plug.Held, err
 	return lock, nil
 }
 
-// reallyHeld looks with our own eyes whether the lock is held: its plugin may be wrong.
-func (h *holding) reallyHeld(ctx context.Context) error {
-	owner := h.lock.Owner()
-	if owner == 0 {
-		return nil
+// prove makes sure that the lock is held, and on our server: its plugin may be wrong.
+func (h *holding) prove(ctx context.Context) error {
+	holder := server.Holder{Connection: h.lock.Owner()}
+	if on, ok := h.lock.(plug.HeldOn); ok {
+		holder.UUID, holder.Started = on.Locked().UUID, on.Locked().Started
 	}
-	switch seen, err := h.server.HoldsBackupLock(ctx, owner); {
-	case err != nil:
-		return err
-	case seen == server.No:
-		return code.New(code.Lock, "the lock plugin says that connection %d holds the backup lock, the server says that it does not", owner)
-	}
-	return nil
+	return h.server.ProveLocked(ctx, holder)
 }
 
 // release gives the lock back and adds how long it was held.

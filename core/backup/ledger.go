@@ -8,6 +8,8 @@ import (
 	"github.com/remora-backup/remora/core/copier"
 	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/innodb/tablespace"
+	"github.com/remora-backup/remora/core/redolog"
 )
 
 // ledger knows for each tablespace whether the copy at hand is good.
@@ -30,6 +32,9 @@ type ledger struct {
 	dirty  map[uint32]dirt       // by space id: the newest event that spoils copies begun before
 	away   map[uint32]bool       // by space id: the table is discarded; true: the redo at hand removes its file
 	back   uint32                // a space that came back although that redo removes it; 0 for none
+
+	since    redo.LSN // where the redo was when the server was asked whether it is logged
+	switched redo.Switched
 }
 
 type dirt struct {
@@ -37,8 +42,8 @@ type dirt struct {
 	why redo.Type
 }
 
-func newLedger() *ledger {
-	return &ledger{copies: map[datadir.Key]*copier.Copy{}, void: map[*copier.Copy]bool{}, dirty: map[uint32]dirt{}, away: map[uint32]bool{}}
+func newLedger(since redo.LSN) *ledger {
+	return &ledger{since: since, copies: map[datadir.Key]*copier.Copy{}, void: map[*copier.Copy]bool{}, dirty: map[uint32]dirt{}, away: map[uint32]bool{}}
 }
 
 // record takes an event of the redo.
@@ -51,6 +56,26 @@ func (l *ledger) record(e redo.Event) {
 	case redo.IndexLoad, redo.WriteString:
 		l.dirty[e.Space] = dirt{at: e.End, why: e.Type}
 	}
+}
+
+// see takes every record of the redo.
+func (l *ledger) see(r redo.Record) {
+	if r.Type != redo.Bytes8 || r.Space != tablespace.System || r.LSN < l.since {
+		return // it says nothing of logging having been off
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.switched.Record(r)
+}
+
+// logged makes sure that the redo at hand has no gap in which nothing was logged.
+func (l *ledger) logged() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at, was := l.switched.At(); was {
+		return fmt.Errorf("%w (the log shows it at LSN %d)", redolog.ErrSwitchedOff, at)
+	}
+	return nil
 }
 
 // setAway notes that the table of this space is discarded.

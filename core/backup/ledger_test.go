@@ -38,7 +38,7 @@ func TestLedger(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ledger := newLedger()
+			ledger := newLedger(0)
 			f := datadir.File{Place: datadir.Place{Space: 7}, Size: 5, Inode: datadir.Inode{Dev: 1, Ino: 1}}
 			c := &copier.Copy{File: f, Begun: 100}
 			if tt.bad != nil {

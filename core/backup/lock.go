@@ -9,6 +9,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -30,21 +31,24 @@ type lock struct {
 
 // locked is the server with the lock held: what there is does not change any more.
 type locked struct {
-	copies  *copies
-	holding *holding
-	last    found
+	copies   *copies
+	holding  *holding
+	last     found
+	channels []server.Channel // as they were a moment before
+	purged   string           // gtid_purged
 }
 
 func (l lock) do(ctx context.Context, t *run.Task) (*locked, error) {
-	if err := l.take(ctx, t); err != nil {
+	got := &locked{copies: l.copies, holding: l.holding}
+	if err := l.take(ctx, t, got); err != nil {
 		return nil, l.whyLost(ctx, err)
 	}
-	last, undone, err := l.look(ctx)
+	undone, err := l.look(ctx, got)
 	var useless *imported
 	enough := err == nil && undone <= l.room
 	switch {
 	case enough:
-		return &locked{l.copies, l.holding, last}, nil
+		return got, nil
 	case err != nil && !errors.As(err, &useless):
 		return nil, l.whyLost(ctx, err)
 	}
@@ -59,11 +63,8 @@ func (l lock) do(ctx context.Context, t *run.Task) (*locked, error) {
 	return nil, errGivenBack
 }
 
-func (l lock) take(ctx context.Context, t *run.Task) error {
-	if err := l.same(ctx); err != nil {
-		return err
-	}
-	if err := l.rehearse(ctx); err != nil {
+func (l lock) take(ctx context.Context, t *run.Task, got *locked) error {
+	if err := l.rehearse(ctx, got); err != nil {
 		return err
 	}
 	if err := syncpoint.At(ctx, syncpoint.LockBefore); err != nil {
@@ -76,15 +77,20 @@ func (l lock) take(ctx context.Context, t *run.Task) error {
 }
 
 // rehearse asks all that will be asked under the lock, so that neither connections nor
-// caches have to be filled then.
-func (l lock) rehearse(ctx context.Context) error {
+// caches have to be filled then, and what would take too long.
+func (l lock) rehearse(ctx context.Context, got *locked) error {
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		got.channels, err = l.server.ReplicaStatus(ctx)
+		return err
+	})
 	group.Go(func() error { return l.sameRedo(ctx) })
 	group.Go(func() error { return l.copies.redo.reachNow(ctx) })
 	group.Go(func() error {
-		_, err := l.server.HoldsBackupLock(ctx, 0)
-		return err
+		_ = l.server.ProveLocked(ctx, server.Holder{}) // nothing is locked yet
+		return nil
 	})
+	group.Go(func() error { return l.same(ctx) })
 	group.Go(func() error {
 		_, err := l.copies.survey.look(ctx, false)
 		return err
@@ -94,25 +100,30 @@ func (l lock) rehearse(ctx context.Context) error {
 
 // look finds out under the lock what there is and how many bytes are left to copy. If the
 // redo alone says that there is no room for them, it does not look.
-func (l lock) look(ctx context.Context) (last found, undone int64, err error) {
+func (l lock) look(ctx context.Context, got *locked) (undone int64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, windowLimit, code.New(code.Lock, "the look under the lock took longer than %v", windowLimit))
 	defer cancel()
 	if err := l.copies.redo.reachSoon(ctx); err != nil {
-		return last, 0, err
+		return 0, err
 	}
 	if n := l.copies.redo.ledger.spoiltBytes(); n > l.room {
-		return last, n, nil
+		return n, nil
 	}
 	if err := syncpoint.At(ctx, syncpoint.LockLook); err != nil {
-		return last, 0, err
+		return 0, err
 	}
 	group, gctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return l.holding.reallyHeld(gctx) })
+	group.Go(func() error { return l.holding.prove(gctx) })
+	group.Go(func() error { return l.same(gctx) })
 	group.Go(func() error { return l.sameRedo(gctx) })
 	group.Go(func() (err error) {
-		last, err = l.copies.survey.outstandingLocked(gctx)
+		got.purged, err = l.server.GTIDPurged(gctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		got.last, err = l.copies.survey.outstandingLocked(gctx)
 		return err
 	})
 	err = group.Wait()
-	return last, last.bytes(), err
+	return got.last.bytes(), err
 }

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/remora-backup/remora/core/repo"
@@ -21,7 +22,8 @@ type Result struct {
 	GTIDExecuted   string  `json:"gtid_executed"`
 	LSN            uint64  `json:"lsn"`
 
-	VPTime time.Time `json:"vp_time"` // validity point: the moment whose data it holds
+	VPTime   time.Time `json:"vp_time"`            // validity point: the moment whose data it holds
+	DataTime time.Time `json:"data_time,omitzero"` // how new the data are: on a replica older than that
 }
 
 // storeManifest makes the backup one: the manifest is put last.
@@ -62,7 +64,7 @@ func (s storeManifest) do(ctx context.Context, t *run.Task) (Result, error) {
 	return Result{
 		LockMS: m.Lock.Held, LockWaitMS: m.Lock.Waited, Bytes: m.Totals.Plain, StoredBytes: m.Totals.Stored,
 		BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position, GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End,
-		VPTime: m.VPTime,
+		VPTime: m.VPTime, DataTime: m.DataTime,
 	}, nil
 }
 
@@ -87,6 +89,10 @@ func (s storeManifest) manifest() repo.Manifest {
 	at, checkpoint := s.point.at, s.locked.copies.redo.log.Checkpoint()
 	m := repo.Manifest{
 		Remora: s.version, Started: s.began, Finished: time.Now(), VPTime: s.point.time, Databases: s.databases,
+		DataTime:     dataTime(s.point.time, s.locked.channels),
+		Channels:     describeChannels(at.Channels, s.locked.channels),
+		GTIDPurged:   s.locked.purged,
+		Keys:         s.keys(),
 		Engines:      s.locked.last.unheld,
 		Lock:         s.locked.holding.times,
 		Server:       s.describe(),
@@ -95,12 +101,6 @@ func (s storeManifest) manifest() repo.Manifest {
 		GTIDExecuted: s.logs.executed.String(),
 		Notes:        stories(s.locked),
 	}
-	for _, c := range at.Channels {
-		m.Channels = append(m.Channels, repo.Channel{
-			Name: c.Name, RelayLogFile: c.RelayLogFile, RelayLogPos: c.RelayLogPos, SourceLogFile: c.SourceLogFile,
-			SourceLogPos: c.SourceLogPos, SourceHost: c.SourceHost, SourceUUID: c.SourceUUID,
-		})
-	}
 	for _, p := range s.took {
 		m.Phases = append(m.Phases, repo.Phase{Name: p.Name, Started: p.Began, Seconds: p.Time.Seconds()})
 	}
@@ -108,7 +108,7 @@ func (s storeManifest) manifest() repo.Manifest {
 }
 
 // describe says what a restore must know of the server.
-func (s *site) describe() repo.Server {
+func (s storeManifest) describe() repo.Server {
 	f := s.facts
 	d := repo.Server{
 		UUID: f.UUID, Version: f.Version.String(), VersionComment: f.VersionComment, PageSize: f.PageSize,
@@ -119,5 +119,32 @@ func (s *site) describe() repo.Server {
 	if filepath.Dir(f.RedoDir()) != f.DataDir {
 		d.Variables = map[string]string{repo.RedoHome: filepath.Dir(f.RedoDir())}
 	}
+	d.Paths = s.paths()
 	return d
+}
+
+// keys says what a server must have in its keyring to open the backup.
+func (s storeManifest) keys() repo.Keys {
+	_, needed := s.locked.copies.redo.log.Encryption()
+	for _, f := range s.locked.last.spaces {
+		needed = needed || f.Flags.Encrypted()
+	}
+	return repo.Keys{Needed: needed || s.facts.BinlogEncrypt, Keyring: s.facts.Keyring, IDs: s.facts.Keys, Known: s.facts.KeysSeen}
+}
+
+// paths says where the server keeps its files.
+func (s storeManifest) paths() repo.Paths {
+	f := s.facts
+	p := repo.Paths{
+		Data: f.DataDir, Binlog: f.LogBinBasename, BinlogIndex: f.LogBinIndex, RelayLog: f.RelayLogBasename, RelayIndex: f.RelayLogIndex,
+		Redo: filepath.Dir(f.RedoDir()), Undo: f.UndoDir(),
+	}
+	for _, file := range s.locked.last.spaces {
+		if filepath.IsAbs(file.Path) {
+			p.External = append(p.External, filepath.Dir(file.Path))
+		}
+	}
+	slices.Sort(p.External)
+	p.External = slices.Compact(p.External)
+	return p
 }

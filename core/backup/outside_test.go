@@ -3,6 +3,7 @@ package backup_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,13 @@ func TestOutsideTheDataDirectory(t *testing.T) {
 		if want := in("@/b/s/new.ibd"); f.Path == "s/new.ibd" && (f.Attrs["source"] != want || f.Attrs["why"] != "new") {
 			t.Errorf("attributes of %s are %v, want source %s and why new", f.Path, f.Attrs, want)
 		}
+	}
+	p := l.manifest().Server.Paths
+	if p.Data != l.source.Dir || p.Undo != in("@/undo") || p.Redo != l.source.Dir || !strings.HasPrefix(p.Binlog, l.source.Dir) || p.RelayLog == "" {
+		t.Errorf("paths in the manifest: %+v", p)
+	}
+	if want := []string{in("@/a"), in("@/a/s"), in("@/a/s2"), in("@/b"), in("@/b/s"), in("@/deep/er"), in("@/home"), in("@/undo")}; !slices.Equal(p.External, want) {
+		t.Errorf("directories outside: %q, want %q", p.External, want)
 	}
 	restored := l.restore(mysqldtest.Args("--innodb-data-file-path=ibdata1:12M;ibdata2:16M:autoextend"))
 	l.same(restored, res)

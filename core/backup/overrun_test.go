@@ -21,13 +21,13 @@ import (
 // the backup ends, and says why.
 func TestOverrun(t *testing.T) {
 	needs.Server(t)
-	for _, consumer := range []bool{false, true} {
-		name := "nobody registered"
-		if consumer {
-			name = "registered"
-		}
+	for name, consumer := range map[string]bool{"nobody registered": false, "registered": true, "registered, the capacity lowered": true} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, mysqldtest.Args("--innodb-redo-log-capacity=8M", "--innodb-flush-log-at-trx-commit=0"))
+			capacity := "8M"
+			if strings.Contains(name, "lowered") {
+				capacity = "256M"
+			}
+			l := newLab(t, mysqldtest.Args("--innodb-redo-log-capacity="+capacity, "--innodb-flush-log-at-trx-commit=0"))
 			l.numbers()
 			l.source.Exec("CREATE DATABASE s", "CREATE TABLE s.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(2000))")
 			if !consumer { // there is one place: take it until the backup has gone without
@@ -46,7 +46,12 @@ func TestOverrun(t *testing.T) {
 					conn.Close()
 				})
 			}
-			l.hold(syncpoint.CopyDone, 1, func() { l.next(syncpoint.RedoBlock, func() { l.roll(t) }) })
+			l.hold(syncpoint.CopyDone, 1, func() {
+				l.next(syncpoint.RedoBlock, func() {
+					l.source.Exec("SET GLOBAL innodb_redo_log_capacity = 8388608")
+					l.roll(t)
+				})
+			})
 			_, events, err := l.backup()
 			l.allHeld()
 			if got := code.Of(err); got != code.RedoOverrun {

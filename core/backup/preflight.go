@@ -30,6 +30,7 @@ type preflight struct {
 	workers     int
 	keyring     string   // data file; "" looks for the server's own configuration
 	exclude     []string // engines
+	fresh       freshness
 	leftover    *leftover
 }
 
@@ -56,6 +57,9 @@ func (p preflight) do(ctx context.Context, t *run.Task) (*site, error) {
 		return nil, err
 	}
 	if err := p.checkEngines(ctx, t, s); err != nil {
+		return nil, err
+	}
+	if err := p.fresh.check(ctx, t, p.server); err != nil {
 		return nil, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.BackupChecked); err != nil {
@@ -127,6 +131,7 @@ func (p preflight) checkEngines(ctx context.Context, t *run.Task, s *site) error
 	if err != nil {
 		return err
 	}
+	s.since = redo.LSN(logs.LSN)
 	active := logs.OtherEngines
 	if slices.ContainsFunc(s.facts.Others.Foreign, isEngine(ndb)) { // of its tables nothing can be seen
 		active = append(active, ndb)

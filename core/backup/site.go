@@ -6,6 +6,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/datadir"
+	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/redolog"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/server"
@@ -15,7 +16,8 @@ import (
 type site struct {
 	server    *server.Server
 	facts     server.Facts
-	altered   server.Altered // at the beginning
+	altered   server.Altered // at the beginning,
+	since     redo.LSN       // and where the redo was after that
 	databases []string
 	engines   engines
 	keyring   string // data file; "" looks for the server's own configuration
@@ -26,25 +28,13 @@ type site struct {
 }
 
 // same makes sure that the server is still the one, and the same life of it.
-func (s *site) same(ctx context.Context) error {
-	now, err := s.server.Identity(ctx)
-	if err != nil {
-		return err
-	}
-	if now != s.facts.Identity {
-		return code.New(code.ServerGone, "the server is not the one the backup began with: it was %v, it is %v", s.facts.Identity, now)
-	}
-	return nil
-}
+func (s *site) same(ctx context.Context) error { return s.server.SameServer(ctx) }
 
-// sameRedo makes sure that redo logging was never switched off: pages that changed
-// meanwhile left no trace. The redo files show it only as long as it lasts, which can be
-// less than a millisecond; the statement is counted for ever.
+// sameRedo makes sure, as far as the server tells, that redo logging was never switched off:
+// pages that changed meanwhile left no trace. The redo files show it only as long as it lasts,
+// which can be less than a millisecond; the statement is counted for ever. What the log itself
+// shows of it the ledger knows.
 func (s *site) sameRedo(ctx context.Context) error {
-	now, err := s.server.Altered(ctx)
-	if err != nil || now.Count == s.altered.Count {
-		return err
-	}
 	seen, err := s.server.RedoSwitched(ctx, s.altered)
 	switch {
 	case err != nil:
@@ -53,7 +43,7 @@ func (s *site) sameRedo(ctx context.Context) error {
 		return redolog.ErrSwitchedOff
 	case seen == server.Unseen:
 		return code.Hint(code.Version, "grant SELECT on performance_schema.error_log and set log_error_verbosity to 2 or more, so that harmless statements can be told from that",
-			"ALTER INSTANCE was used %d times during the backup; whether redo logging was switched off cannot be seen", now.Count-s.altered.Count)
+			"ALTER INSTANCE was used during the backup; whether redo logging was switched off cannot be seen")
 	}
 	return nil
 }

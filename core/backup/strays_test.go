@@ -49,7 +49,7 @@ func TestStraysAreExplained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &survey{site: &site{server: srv, facts: facts, dir: dir}, redo: &capture{ledger: newLedger()}}
+	s := &survey{site: &site{server: srv, facts: facts, dir: dir}, redo: &capture{ledger: newLedger(0)}}
 	f, err := s.look(t.Context(), true)
 	if err == nil {
 		err = s.explain(t.Context(), &f)

@@ -14,6 +14,7 @@ import (
 	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/sdi"
 )
 
 // survey finds out what there is: the dictionary says what and where, the redo what became
@@ -30,11 +31,11 @@ type survey struct {
 type found struct {
 	spaces    []datadir.File
 	missing   []missing
-	todo      []copier.Job    // of spaces, those without a good copy
-	discarded []string        // files of discarded tables
-	tables    []datadir.Table // of other engines
-	unheld    []repo.Engine   // whose rows the backup does not hold; known under the lock
-	took      time.Duration   // the look
+	todo      []copier.Job  // of spaces, those without a good copy
+	discarded []string      // files of discarded tables
+	tables    []sdi.Table   // of other engines
+	unheld    []repo.Engine // whose rows the backup does not hold; known under the lock
+	took      time.Duration // the look
 	datadir.Rest
 }
 

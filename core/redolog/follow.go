@@ -26,6 +26,8 @@ type Taker struct {
 	// Event is told of every complete mini-transaction that changes which files there are,
 	// or makes a copy of one stale.
 	Event func(redo.Event)
+	// Record is told of every record, once, also of one whose mini-transaction is not complete.
+	Record func(redo.Record)
 	// Blocks gets the log itself, every block once and whole, in chunks of at most 1 MiB that
 	// are the taker's from then on. An error of it ends the follower.
 	Blocks func(ctx context.Context, chunk []byte) error
@@ -74,6 +76,7 @@ func (f *Follower) Close() { f.files.close() }
 // Run follows until ctx ends, which is its cause, or the end that was told, which is nil.
 func (f *Follower) Run(ctx context.Context, to Taker) error {
 	f.taker, f.parser = to, redo.NewParser(f.checkpoint, f.page, to.Event)
+	f.parser.Records(to.Record)
 	err := f.loop(ctx)
 	if errors.Is(err, errEnd) {
 		err = f.finish(ctx)

@@ -11,7 +11,7 @@ import (
 
 const idTime = "20060102T150405Z"
 
-// Latest stands for the newest complete backup wherever an id is asked for.
+// Latest stands for the complete backup with the newest data wherever an id is asked for.
 const Latest = "latest"
 
 // NewID returns the id of a backup begun at now: UTC time and four hex digits read from

@@ -16,7 +16,8 @@ type Manifest struct {
 
 	Started     time.Time   `json:"started"`
 	Finished    time.Time   `json:"finished"`
-	VPTime      time.Time   `json:"vp_time,omitzero"` // validity point: the moment whose data it holds, by our clock
+	VPTime      time.Time   `json:"vp_time,omitzero"`   // validity point: the moment whose data it holds, by our clock
+	DataTime    time.Time   `json:"data_time,omitzero"` // how new the data are: see DataOf
 	Compression Compression `json:"compression"`
 	Bases       []string    `json:"bases,omitempty"` // backups whose packs the index refers to
 
@@ -24,6 +25,8 @@ type Manifest struct {
 	LSN          LSN       `json:"lsn"`
 	Binlog       Binlog    `json:"binlog"`
 	GTIDExecuted string    `json:"gtid_executed"`
+	GTIDPurged   string    `json:"gtid_purged,omitempty"`
+	Keys         Keys      `json:"keys,omitzero"`
 	Channels     []Channel `json:"channels,omitempty"`
 	Lock         Lock      `json:"lock"`
 	Phases       []Phase   `json:"phases,omitempty"`
@@ -75,6 +78,26 @@ type Binlog struct {
 	Position uint64 `json:"position"` // bytes
 }
 
+// DataOf is how new the data are: on a replica when the newest transaction that it had applied
+// was committed at its origin, elsewhere the validity point. A backup that does not know it is
+// taken for as new as its validity point.
+func (m *Manifest) DataOf() time.Time {
+	for _, t := range []time.Time{m.DataTime, m.VPTime} {
+		if !t.IsZero() {
+			return t
+		}
+	}
+	return m.Started
+}
+
+// Keys are what a server must have in its keyring to open the backup.
+type Keys struct {
+	Needed  bool     `json:"needed,omitempty"`  // something in the backup is encrypted
+	Keyring string   `json:"keyring,omitempty"` // component or plugin that the source had
+	IDs     []string `json:"ids,omitempty"`     // of the source's keys
+	Known   bool     `json:"known,omitempty"`   // IDs could be seen
+}
+
 // Channel is where a replication channel of the source had got to.
 type Channel struct {
 	Name           string `json:"name"`
@@ -83,9 +106,18 @@ type Channel struct {
 	SourceLogFile  string `json:"source_log_file,omitempty"`
 	SourceLogPos   uint64 `json:"source_log_position,omitempty"`
 	SourceHost     string `json:"source_host,omitempty"`
+	SourcePort     uint16 `json:"source_port,omitempty"`
 	SourceUUID     string `json:"source_uuid,omitempty"`
 	ExecutedGTIDs  string `json:"executed_gtids,omitempty"`
 	RetrievedGTIDs string `json:"retrieved_gtids,omitempty"`
+
+	// How it was a moment before the sync point.
+	Receiver string    `json:"receiver,omitempty"` // Yes, No, Connecting
+	Applier  string    `json:"applier,omitempty"`  // Yes, No
+	Error    string    `json:"error,omitempty"`    // the last one of either
+	Lag      *float64  `json:"lag_seconds,omitempty"`
+	Delay    float64   `json:"delay_seconds,omitempty"` // that is configured
+	Applied  time.Time `json:"applied,omitzero"`        // when the newest transaction applied was committed at its origin
 }
 
 // ChannelNames returns the names of the replication channels that the source had.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,16 +206,29 @@ func (r *Repo) Manifest(ctx context.Context, id string) (Manifest, error) {
 		}
 		return r.manifest(ctx, id)
 	}
-	all, err := r.ids(ctx)
+	return r.latest(ctx)
+}
+
+// latest returns the manifest of the backup whose data are the newest. One that is damaged and
+// was taken later could be it, and is an error.
+func (r *Repo) latest(ctx context.Context) (Manifest, error) {
+	all, err := r.List(ctx)
 	if err != nil {
 		return Manifest{}, err
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].manifest {
-			return r.manifest(ctx, all[i].id)
+	var newest Manifest
+	for _, s := range slices.Backward(all) {
+		if s.Err != nil && newest.ID == "" {
+			return Manifest{}, s.Err
+		}
+		if s.Err == nil && (newest.ID == "" || s.Manifest.DataOf().After(newest.DataOf())) {
+			newest = s.Manifest
 		}
 	}
-	return Manifest{}, code.Hint(code.Usage, "is the storage of the configuration the right one, and mounted?", "find the latest backup: there is none")
+	if newest.ID == "" {
+		return Manifest{}, code.Hint(code.Usage, "is the storage of the configuration the right one, and mounted?", "find the latest backup: there is none")
+	}
+	return newest, nil
 }
 
 const listHint = "remora list shows the backups there are"

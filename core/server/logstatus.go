@@ -101,16 +101,25 @@ func (st *LogStatus) parse(local, replication, engines []byte) error {
 	return nil
 }
 
-// CurrentLSN is about where the redo log ends now, without stopping anything: the server refreshes the value
-// every now and then, so it may lag behind that of LogStatus.
-func (s *Server) CurrentLSN(ctx context.Context) (uint64, error) {
-	var lsn uint64
-	err := s.row(ctx, `SELECT CAST(VARIABLE_VALUE AS UNSIGNED) FROM performance_schema.global_status
-		WHERE VARIABLE_NAME = 'Innodb_redo_log_current_lsn'`, &lsn)
+// RedoNow is about where the redo log ends now, without stopping anything, and how much of it the server wants to
+// keep at most. The server refreshes the LSN every now and then, so it may lag behind that of LogStatus; the capacity
+// can be set at any moment.
+func (s *Server) RedoNow(ctx context.Context) (lsn, capacity uint64, err error) {
+	err = s.row(ctx, `SELECT CAST(VARIABLE_VALUE AS UNSIGNED), @@GLOBAL.innodb_redo_log_capacity FROM performance_schema.global_status
+		WHERE VARIABLE_NAME = 'Innodb_redo_log_current_lsn'`, &lsn, &capacity)
 	if err != nil {
-		return 0, fmt.Errorf("read the current LSN: %w", err)
+		return 0, 0, fmt.Errorf("read the current LSN: %w", err)
 	}
-	return lsn, nil
+	return lsn, capacity, nil
+}
+
+// GTIDPurged is the set of what was executed and is in no binary log of the server any more.
+func (s *Server) GTIDPurged(ctx context.Context) (string, error) {
+	var set string
+	if err := s.row(ctx, "SELECT @@GLOBAL.gtid_purged", &set); err != nil {
+		return "", fmt.Errorf("read gtid_purged: %w", err)
+	}
+	return gtids(set), nil
 }
 
 // FlushEngineLogs makes the server write all its redo to the files now. It needs RELOAD: with ErrNotAllowed

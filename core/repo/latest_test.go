@@ -1,0 +1,53 @@
+package repo
+
+import (
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/core/code"
+)
+
+// The latest backup is the one with the newest data, not the one that was taken last.
+func TestLatestByData(t *testing.T) {
+	m := newMemory()
+	point := time.Date(2026, 11, 20, 22, 0, 0, 0, time.UTC)
+	var ids []string
+	for _, data := range []time.Time{point.Add(-2 * time.Hour), point, point.Add(-3 * time.Hour), {}} {
+		r, err := Open(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := r.NextID(t.Context(), time.Now(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := r.NewBackup(t.Context(), id, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := write(t.Context(), b, source{"a": []byte("x")}, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Seal(t.Context(), Manifest{Started: point.Add(-4 * time.Hour), DataTime: data}); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	r, err := Open(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Manifest(t.Context(), Latest); err != nil || got.ID != ids[1] {
+		t.Errorf("latest is %s, %v; want %s of %v", got.ID, err, ids[1], ids)
+	}
+	if b, err := r.OpenBackup(t.Context(), Latest); err != nil || b.Manifest().ID != ids[1] {
+		t.Errorf("the latest that is opened: %v, want %s", err, ids[1])
+	}
+	// One that was taken last and cannot be read could be it.
+	name := manifestName(ids[3])
+	m.objects[name] = m.objects[name][:10]
+	if _, err := r.Manifest(t.Context(), Latest); code.Of(err) != code.Integrity {
+		t.Errorf("the last one is damaged: %v (code %d), want code %d", err, code.Of(err), code.Integrity)
+	}
+}
