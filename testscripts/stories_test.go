@@ -100,7 +100,7 @@ func commands() map[string]command {
 		"source": source, "mysqld": startServer, "listen": listen, "heard": heard, "stopmysqld": stopServer, "keyring": withKeyring, "imported": importTable, "divider": divide, "sql": runSQL, "await": await, "writers": startWriters,
 		"stopwriters": stopWriters, "same": same, "config": configure,
 		"exits": exits, "start": startProcess, "ended": ended, "signal": signalProcess, "killplugin": killPlugin, "sync": syncPoint,
-		"tty": onTerminal, "gobuild": buildProgram,
+		"tty": onTerminal, "gobuild": buildProgram, "durable": holdDurable,
 		"fields": fields, "keys": keys, "sqlite": onSQLite, "capture": capture, "climbs": climbs, "count": count, "flip": flip, "webhook": startWebhook,
 	}
 	for name, do := range c {
@@ -150,12 +150,14 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-// condition knows [mounts]: a process can have mounts of its own; and [grpcio]: Debian's
-// Python can import what the example plugin needs. With REMORA_CI set both must hold.
+// condition knows [mounts]: a process can have mounts of its own; [grpcio]: Debian's Python
+// can import what the example plugin needs; [strace]: system calls can be traced. With
+// REMORA_CI set all must hold.
 func condition(name string) (bool, error) {
 	tries := map[string][]string{
 		"mounts": {"unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"},
 		"grpcio": {"/usr/bin/python3", "-c", "import grpc"},
+		"strace": {"strace", "-o", "/dev/null", "true"},
 	}
 	try, ok := tries[name]
 	if !ok {

@@ -49,6 +49,10 @@ on_error = "ignore"
 compression = "none"
 parallel = 3
 lock_wait_timeout = "1m"
+
+[storage.timeouts]
+abort = "90s"
+stall = "3m"
 `
 
 func TestParseReadsEverySetting(t *testing.T) {
@@ -65,6 +69,7 @@ func TestParseReadsEverySetting(t *testing.T) {
 		{"storage plugin", s.Storage.Plugin, "/opt/remora/store"},
 		{"storage mtls", s.Storage.MTLS, "off"},
 		{"storage config", string(s.Storage.Config), `{"deep":{"list":[true],"n":1},"path":"/var/backups/mysql"}`},
+		{"storage timeouts", s.Storage.Timeouts, Timeouts{Abort: 90 * time.Second, Stall: 3 * time.Minute}},
 		{"lock plugin by default", s.Lock.Plugin, "mysql"},
 		{"lock config by default", string(s.Lock.Config), "{}"},
 		{"lock mtls by default", s.Lock.MTLS, "auto"},
