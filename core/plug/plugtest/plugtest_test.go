@@ -27,6 +27,9 @@ func TestMemoryAsResults(t *testing.T) {
 	if len(m.objects) != 0 {
 		t.Errorf("%d objects left behind", len(m.objects))
 	}
+	for r := range CheckStorage(t.Context(), m, "no_such_check") {
+		t.Errorf("%s was checked, and is not what was named", r.Name)
+	}
 }
 
 // TestFaultsAreNoticed breaks the storage and expects the check that is there for it to

@@ -30,14 +30,15 @@ func Storage[S Testing[S]](t S, open func(S) plug.Storage) {
 func CheckStorage(ctx context.Context, s plug.Storage, only ...string) iter.Seq[Result] {
 	p := place{Storage: s, base: "plugtest-" + strings.ToLower(rand.Text()[:8]) + "/"}
 	return func(yield func(Result) bool) {
-		goOn, endless := true, false
+		goOn, endless, n := true, false, 0
 		for r := range runAll(ctx, storageChecks(), p, only) {
 			endless = r.Endless
+			n++
 			if goOn = yield(r); !goOn {
 				break
 			}
 		}
-		if endless {
+		if endless || n == 0 {
 			return
 		}
 		if r := Run(context.WithoutCancel(ctx), "leaves_nothing_behind", p.sweep); goOn {
