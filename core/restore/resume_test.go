@@ -22,7 +22,7 @@ func TestInterruptEverywhere(t *testing.T) {
 	f := sharedFixture(t)
 	target := filepath.Join(t.TempDir(), "new")
 	storage := f.storage()
-	for _, p := range syncpoint.Restore() {
+	for _, p := range syncpoint.Restore.Phases() {
 		if p == syncpoint.PublishRenamed {
 			break
 		}

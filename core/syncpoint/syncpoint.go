@@ -9,33 +9,20 @@ package syncpoint
 import (
 	"context"
 	"slices"
+	"strings"
 )
 
 // Point is the name of one place. The lists in points.go are the only ones.
 type Point string
 
-// All returns every point, in the order in which an undisturbed run meets them.
-func All() []Point { return slices.Concat(before, ofBackup, ofRestore, ofExport, ofPrepare, after) }
-
-// Backup returns the points of a backup's phases.
-func Backup() []Point { return slices.Clone(ofBackup) }
-
-// Restore returns the points of a restore's phases.
-func Restore() []Point { return slices.Clone(ofRestore) }
-
-// Export returns the points of an export's phases: those of a restore without the
-// preparation, and its own.
-func Export() []Point {
-	fetched, publish := slices.Index(ofRestore, PrepareBinlog), slices.Index(ofRestore, PublishBefore)
-	return slices.Concat(ofRestore[:fetched], ofExport, ofRestore[publish:])
+// Phase is the short name of the part of an operation that the point lies in.
+func (p Point) Phase() string {
+	phase, _, _ := strings.Cut(string(p), ".")
+	return phase
 }
 
-// Prepare returns the points of the phases of a preparation in place.
-func Prepare() []Point {
-	changing := slices.Index(ofPrepare, PrepareDestructive)
-	return slices.Concat(ofPrepare[:changing], []Point{PrepareBinlog, PrepareJournal, PrepareDestructive,
-		PrepareSpawn, PrepareProgress, PrepareRecovered, PrepareKept, PrepareDropped, PrepareOwned, PrepareDone})
-}
+// All returns every point.
+func All() []Point { return anyOperation.Points() }
 
 // Known reports whether p is in the list.
 func Known(p Point) bool { return slices.Contains(All(), p) }

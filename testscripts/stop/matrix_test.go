@@ -34,11 +34,16 @@ const (
 	failTidy   fault = "cleanup_error" // SIGINT, then an error in the clean-up
 )
 
-// operations are what is stopped. The last is the preparation of a directory as XtraBackup
-// makes it, whose first phase has more to do.
+// operations are what is stopped, by the words in the names of runs.
 var operations = []string{"backup", "restore", "export", "prepare", foreign}
 
+// foreign is the preparation of a directory as XtraBackup makes it, whose first phase has more to do.
 const foreign = "prepare_xtrabackup"
+
+// kinds says which of syncpoint's operations a name stands for.
+var kinds = map[string]syncpoint.Operation{
+	"backup": syncpoint.Backup, "restore": syncpoint.Restore, "export": syncpoint.Export, "prepare": syncpoint.Prepare, foreign: syncpoint.Foreign,
+}
 
 func faults(operation string) []fault {
 	switch operation {
@@ -71,65 +76,46 @@ func (o one) command() string {
 }
 
 // points of an operation, in its order, those of its clean-up included.
-func points(operation string) []syncpoint.Point {
-	all := syncpoint.All()
-	begin, after := all[:slices.Index(all, syncpoint.BackupStart)], all[slices.Index(all, syncpoint.CleanupRelease):]
-	own, tidy := syncpoint.Backup(), []syncpoint.Point{syncpoint.CleanupRelease, syncpoint.CleanupRedo, syncpoint.CleanupConsumer,
-		syncpoint.CleanupAbort, syncpoint.CleanupManifest, syncpoint.CleanupDelete}
-	kept := []syncpoint.Point{syncpoint.CleanupKept, syncpoint.CleanupJournal}
-	switch operation {
-	case "restore":
-		own, tidy = syncpoint.Restore(), kept
-	case "export":
-		own, tidy = syncpoint.Export(), kept
-	case "prepare", foreign:
-		own, tidy = syncpoint.Prepare(), []syncpoint.Point{syncpoint.CleanupDirectory}
-		begin = without(begin, syncpoint.OperationStorage)
-	}
-	if operation == "prepare" {
-		own = without(own, syncpoint.ApplyingGroup) // an export has no markers
-	}
-	return slices.Concat(begin, own, tidy, after[slices.Index(after, syncpoint.CleanupHooks):])
+func points(operation string) []syncpoint.Point { return kinds[operation].Points() }
+
+// place is what syncpoint says of the point.
+func (o one) place() syncpoint.Place {
+	all := kinds[o.operation].Places()
+	return all[slices.IndexFunc(all, func(p syncpoint.Place) bool { return p.Point == o.point })]
 }
 
-func without(all []syncpoint.Point, p syncpoint.Point) []syncpoint.Point {
-	return slices.DeleteFunc(slices.Clone(all), func(other syncpoint.Point) bool { return other == p })
-}
+// trigger is the point where the operation must fail to come to this one of its clean-up; "" if
+// it comes there anyway.
+func (o one) trigger() syncpoint.Point { return o.place().After }
 
-// trigger is the point where an operation must fail to come to one of its clean-up; ""
-// if it comes there anyway.
-func trigger(p syncpoint.Point) syncpoint.Point {
-	switch p {
-	case syncpoint.CleanupRelease:
-		return syncpoint.LockSyncPoint
-	case syncpoint.CleanupRedo, syncpoint.CleanupConsumer: // met in the course of a whole backup too, later
-		return syncpoint.CopyDone
-	case syncpoint.CleanupAbort, syncpoint.CleanupManifest, syncpoint.CleanupDelete:
-		return syncpoint.TailDone
-	case syncpoint.CleanupKept, syncpoint.CleanupJournal:
-		return syncpoint.FetchDone
-	case syncpoint.CleanupDirectory:
-		return syncpoint.ApplyingDone
+// hooked reports whether the hooks' process dies at the point: before it is told anything, when
+// the server has just been locked, when nothing more is told, and once in each phase.
+func (o one) hooked() bool {
+	before := syncpoint.Point("")
+	if at := o.at(); at > 0 {
+		before = points(o.operation)[at-1]
 	}
-	return ""
+	switch o.point.Phase() {
+	case "operation":
+		return o.point == syncpoint.OperationHooks
+	case "cleanup":
+		return o.point == syncpoint.CleanupHooks
+	}
+	return o.point.Phase() != before.Phase() || o.place().Locks || slices.Contains(busy, o.point)
 }
 
-// hooked are the points at which the hooks' process dies: before they are told anything, in
-// each part of an operation, while the server is locked, and when nothing more is told.
-var hooked = []syncpoint.Point{
-	syncpoint.OperationHooks, syncpoint.BackupStart, syncpoint.CopyExtent, syncpoint.LockHeld, syncpoint.TailRedo, syncpoint.StoreManifest,
-	syncpoint.RestoreStart, syncpoint.FetchWritten, syncpoint.PrepareProgress, syncpoint.PublishEntry, syncpoint.CleanupHooks,
-}
+// busy are further ones: much is told there, or nothing can be done any more.
+var busy = []syncpoint.Point{syncpoint.CopyExtent, syncpoint.StoreManifest, syncpoint.FetchWritten, syncpoint.PrepareProgress, syncpoint.PublishEntry}
 
 // possible leaves out what cannot be done at a point.
 func (o one) possible() bool {
 	plugged := o.at() > place(o.operation, syncpoint.OperationHooks)
-	if o.operation == foreign && !slices.Contains(strange, o.point) {
+	if o.operation == foreign && !o.place().Differs {
 		return false // it is as the other
 	}
 	switch o.fault {
 	case killHook:
-		return slices.Contains(hooked, o.point)
+		return o.hooked()
 	case killStore:
 		return plugged && o.at() < place(o.operation, syncpoint.CleanupHistory)
 	case killNotify:
@@ -141,7 +127,7 @@ func (o one) possible() bool {
 	case killConn:
 		return o.at() >= place(o.operation, syncpoint.BackupStart) && o.at() < place(o.operation, syncpoint.CleanupHooks)
 	case failTidy: // there must be something to clean up
-		return tidyPoint(o) != "" && o.at() < o.committed() && trigger(o.point) == ""
+		return tidyPoint(o) != "" && !o.committed() && o.trigger() == ""
 	case cancelled: // needs the control socket
 		return o.at() >= place(o.operation, syncpoint.OperationLocked) && o.at() < place(o.operation, syncpoint.CleanupLockFile)
 	}
@@ -172,48 +158,18 @@ func place(operation string, p syncpoint.Point) int { return slices.Index(points
 
 func (o one) at() int { return place(o.operation, o.point) }
 
-// locked reports whether the server is locked at the point.
-func (o one) locked() bool {
-	if o.point == syncpoint.CleanupRelease {
-		return true
-	}
-	return o.operation == "backup" && o.at() >= place("backup", syncpoint.LockHeld) && o.at() <= place("backup", syncpoint.LockChecked)
-}
+// state is what is so at the point: is the server locked, are data that were there being changed,
+// can nothing make the operation fail any more.
+func (o one) state() syncpoint.State { return kinds[o.operation].At(o.point) }
 
-// committed is the place from which nothing can make the operation fail any more.
-func (o one) committed() int {
-	switch {
-	case o.fetches():
-		return place(o.operation, syncpoint.PublishRenamed)
-	case o.prepares():
-		return place(o.operation, syncpoint.PrepareDone)
-	}
-	return place(o.operation, syncpoint.StoreDone)
-}
+func (o one) locked() bool      { return o.state().Locked }
+func (o one) destructive() bool { return o.state().Changing }
+func (o one) committed() bool   { return o.state().Committed }
 
 // fetches reports whether a backup is read into a directory, prepares whether a directory is
 // prepared in place.
 func (o one) fetches() bool  { return o.operation == "restore" || o.operation == "export" }
 func (o one) prepares() bool { return o.command() == "prepare" }
-
-// strange are the points where a directory of XtraBackup's differs from an export.
-var strange = []syncpoint.Point{
-	syncpoint.ReadingChecked, syncpoint.ApplyingBefore, syncpoint.ApplyingBegun, syncpoint.ApplyingGroup, syncpoint.ApplyingDone,
-	syncpoint.PrepareDestructive, syncpoint.PrepareProgress, syncpoint.PrepareRecovered, syncpoint.PrepareKept, syncpoint.PrepareDropped, syncpoint.PrepareOwned, syncpoint.PrepareDone,
-}
-
-// destructive reports whether what was there is being changed at the point.
-func (o one) destructive() bool {
-	switch {
-	case trigger(o.point) != "":
-		return false
-	case o.fetches():
-		return o.at() >= place(o.operation, syncpoint.PublishDestructive)
-	case o.prepares():
-		return o.at() >= place(o.operation, syncpoint.PrepareDestructive)
-	}
-	return false
-}
 
 // all returns every run.
 func all() (runs []one) {

@@ -56,14 +56,14 @@ func (c *check) ask(ctx context.Context) {
 // wanted are the exit codes that the run may have; the first is the expected one.
 func (c *check) wanted() []int {
 	o := c.o
-	done := o.at() >= o.committed() && trigger(o.point) == ""
+	done := o.committed() && o.trigger() == ""
 	at := func(p syncpoint.Point) int { return place(o.operation, p) }
 	switch {
 	case o.fault == killHost:
 		return []int{-int(syscall.SIGKILL)}
 	case done:
 		return []int{0}
-	case trigger(o.point) != "":
+	case o.trigger() != "":
 		return []int{1} // the error that came first
 	}
 	switch o.fault {
@@ -163,7 +163,7 @@ func (c *check) firstError(end run.Event) {
 		if len(end.Errors) > 0 || end.State != run.Complete && end.State != run.CompleteWithWarnings {
 			c.t.Errorf("the end is %s with %q", end.State, end.Errors)
 		}
-	case stopped && trigger(o.point) == "":
+	case stopped && o.trigger() == "":
 		if end.State != run.Cancelled || !strings.Contains(end.Errors[0], "interrupted") || end.InterruptedBy == "" {
 			c.t.Errorf("the end is %s, by %q, errors %q; want cancelled", end.State, end.InterruptedBy, end.Errors)
 		}
@@ -171,7 +171,7 @@ func (c *check) firstError(end run.Event) {
 		if end.State != run.Failed {
 			c.t.Errorf("the end is %s, want error", end.State)
 		}
-		if trigger(o.point) != "" && !strings.Contains(end.Errors[0], "injected failure at "+string(trigger(o.point))) {
+		if o.trigger() != "" && !strings.Contains(end.Errors[0], "injected failure at "+string(o.trigger())) {
 			c.t.Errorf("the first error is %q, want the one injected first", end.Errors[0])
 		}
 		if stopped && !late && (len(end.Errors) < 2 || end.InterruptedBy == "") {
@@ -344,7 +344,7 @@ func (c *check) next(ctx context.Context) {
 		return
 	}
 	before := c.listed()
-	whole := c.answer.code == 0 || c.o.fault == killHost && trigger(c.o.point) == "" && c.o.at() >= place("backup", syncpoint.StoreManifestPut)
+	whole := c.answer.code == 0 || c.o.fault == killHost && c.o.trigger() == "" && c.o.at() >= place("backup", syncpoint.StoreManifestPut)
 	// With the storage's plugin gone the manifest that was put cannot be taken back.
 	if stuck := c.o.fault == killStore && c.o.point == syncpoint.StoreManifestPut; (len(before) == 1) != whole && !stuck {
 		c.t.Errorf("%d backups are listed, want one: %v", len(before), whole)
@@ -417,7 +417,7 @@ func (c *check) stored(ids []string) {
 func (c *check) nextFetch(ctx context.Context) {
 	target := c.home.path("new")
 	published := func() bool { return exists(filepath.Join(target, "mysql.ibd")) }
-	whole := c.answer.code == 0 || c.o.fault == killHost && trigger(c.o.point) == "" && c.o.at() >= place(c.o.operation, syncpoint.PublishRenamed)
+	whole := c.answer.code == 0 || c.o.fault == killHost && c.o.trigger() == "" && c.o.at() >= place(c.o.operation, syncpoint.PublishRenamed)
 	if published() != whole {
 		c.t.Errorf("mysql.ibd is in the target: %v, want %v", published(), whole)
 	}

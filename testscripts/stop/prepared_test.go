@@ -37,7 +37,7 @@ func (c *check) advised(text string, end run.Event) {
 // come to its end.
 func (c *check) ruined() bool {
 	o := c.o
-	return o.prepares() && c.answer.code != 0 && trigger(o.point) == "" &&
+	return o.prepares() && c.answer.code != 0 && o.trigger() == "" &&
 		o.at() >= place(o.operation, syncpoint.PrepareSpawn) && o.at() < place(o.operation, syncpoint.PrepareKept)
 }
 
@@ -45,7 +45,7 @@ func (c *check) ruined() bool {
 // the commands that are named instead must do.
 func (c *check) nextPrepare(ctx context.Context) {
 	target := c.home.path("new")
-	whole := c.answer.code == 0 || c.o.fault == killHost && c.o.at() >= c.o.committed() && trigger(c.o.point) == ""
+	whole := c.answer.code == 0 || c.o.fault == killHost && c.o.committed() && c.o.trigger() == ""
 	if c.prepared() != whole {
 		c.t.Errorf("the directory says that it is prepared: %v, want %v", c.prepared(), whole)
 	}

@@ -73,7 +73,7 @@ func (c *check) arrange(ctx context.Context) error {
 	if o.fault == killMysqld && o.operation != "backup" {
 		orders[0] = append(orders[0], "nth=2") // the first progress is told before the server starts
 	}
-	if at := trigger(o.point); at != "" {
+	if at := o.trigger(); at != "" {
 		orders = append(orders, []string{"arm", string(at), "fail"})
 	}
 	if o.fault == failTidy {
