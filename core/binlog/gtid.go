@@ -151,10 +151,6 @@ func (s GTIDSet) Sources() []Source {
 	return all
 }
 
-// Intervals returns the transactions of one source, in ascending order. The
-// slice is the caller's.
-func (s GTIDSet) Intervals(from Source) []Interval { return slices.Clone(s.sets[from]) }
-
 // String returns the set as MySQL prints it (Gtid_set::to_string in
 // rpl_gtid_set.cc), but on one line: uuid:1-5:7:tag:1,uuid:1
 func (s GTIDSet) String() string {

@@ -1,7 +1,6 @@
 package binlog
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 )
@@ -11,38 +10,11 @@ import (
 //
 //	8 bytes   how many sources follow; with a tag among them 1<<56 | n<<8 | 1
 //	 16 bytes   UUID
-//	 1+n bytes  length of the tag, as putVarint writes it, and the tag: only in the second form
+//	 1+n bytes  length of the tag, a varint, and the tag: only in the second form
 //	 8 bytes    how many intervals follow
 //	  8 bytes     first number
 //	  8 bytes     last number, plus one
 const formatTagged = 1
-
-// AppendBinary appends the binary form of the set to b; its error is nil.
-func (s GTIDSet) AppendBinary(b []byte) ([]byte, error) {
-	le, tagged, sources := binary.LittleEndian, false, s.Sources()
-	for _, from := range sources {
-		tagged = tagged || from.Tag != ""
-	}
-	n := uint64(len(sources))
-	if tagged {
-		n = formatTagged<<56 | n<<8 | formatTagged
-	}
-	b = le.AppendUint64(b, n)
-	for _, from := range sources {
-		b = append(b, from.UUID[:]...)
-		if tagged {
-			b = appendVarint(b, uint64(len(from.Tag)))
-			b = append(b, from.Tag...)
-		}
-		intervals := s.sets[from]
-		b = le.AppendUint64(b, uint64(len(intervals)))
-		for _, in := range intervals {
-			b = le.AppendUint64(b, uint64(in.First))
-			b = le.AppendUint64(b, uint64(in.Last)+1)
-		}
-	}
-	return b, nil
-}
 
 // DecodeGTIDSet reads the binary form, which must use all of b.
 func DecodeGTIDSet(b []byte) (GTIDSet, error) {
@@ -163,17 +135,4 @@ func (d *decoder) tag() string {
 		d.fail("tag", "%q is none", tag)
 	}
 	return tag
-}
-
-func appendVarint(b []byte, v uint64) []byte {
-	n := min(max(bits.Len64(v)-1, 0)/7, 8) // bytes to follow
-	if n == 8 || n == 7 && bits.Len64(v) > 56 {
-		return binary.LittleEndian.AppendUint64(append(b, 0xff), v)
-	}
-	b = append(b, byte(v<<(n+1))|(1<<n-1))
-	for rest := v >> (7 - n); n > 0; n-- {
-		b = append(b, byte(rest))
-		rest >>= 8
-	}
-	return b
 }

@@ -10,7 +10,6 @@ package xtrabackup
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -170,26 +169,6 @@ func ParseBinlogInfo(b []byte) (Position, error) {
 		p.GTIDs = strings.Join(strings.Fields(words[2]), "")
 	}
 	return p, nil
-}
-
-// External is a tablespace that lies outside the data directory at the source. In the
-// backup it lies in the directory of its schema.
-type External struct {
-	File string `json:"file_name"` // absolute
-	Name string `json:"tablespace_name"`
-	Type string `json:"tablespace_type"` // TABLESPACE or UNDO_LOG
-}
-
-// ParseTablespaces reads TablespacesName.
-func ParseTablespaces(b []byte) ([]External, error) {
-	var f struct {
-		Version  int        `json:"version"`
-		External []External `json:"external_tablespaces"`
-	}
-	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("read %s: %w", TablespacesName, err)
-	}
-	return f.External, nil
 }
 
 // values reads lines of key = value. The first of two that are the same counts, as later

@@ -1,7 +1,6 @@
 package xtrabackup
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 )
@@ -64,13 +63,6 @@ func TestBinlogInfo(t *testing.T) {
 		if got, err := ParseBinlogInfo([]byte(bad)); err == nil {
 			t.Errorf("%q: got %+v, want an error", bad, got)
 		}
-	}
-}
-
-func TestTablespaces(t *testing.T) {
-	got, err := ParseTablespaces([]byte(`{"version":2,"external_tablespaces":[{"file_name":"/x/d/t.ibd","tablespace_name":"d/t","tablespace_type":"TABLESPACE"}]}`))
-	if want := []External{{"/x/d/t.ibd", "d/t", "TABLESPACE"}}; err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }
 

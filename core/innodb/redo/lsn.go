@@ -56,15 +56,6 @@ func (l LSN) Advance(n uint64) LSN {
 	return l.BlockStart() + LSN(d/BlockData*BlockSize+d%BlockData+BlockHeader)
 }
 
-// DataBytesTo returns how many bytes of data lie between l and end, both Valid; 0 if end is before l.
-func (l LSN) DataBytesTo(end LSN) uint64 {
-	if end <= l {
-		return 0
-	}
-	blocks := uint64(end.BlockStart()-l.BlockStart()) / BlockSize
-	return blocks*BlockData + uint64(end.Offset()) - uint64(l.Offset())
-}
-
 // blockNumbers returns what the header of the block at l holds: hdr_no and epoch_no.
 // Source: log_block_convert_lsn_to_hdr_no, log_block_convert_lsn_to_epoch_no.
 func (l LSN) blockNumbers() (hdr, epoch uint32) {

@@ -25,12 +25,6 @@ func TestLSNArithmetic(t *testing.T) {
 		if got != tt.want || !got.Valid() {
 			t.Errorf("%s: %d.Advance(%d) = %d, want %d", tt.name, tt.from, tt.n, got, tt.want)
 		}
-		if back := tt.from.DataBytesTo(got); back != tt.n {
-			t.Errorf("%s: %d.DataBytesTo(%d) = %d, want %d", tt.name, tt.from, got, back, tt.n)
-		}
-	}
-	if got := LSN(9000).DataBytesTo(8204); got != 0 {
-		t.Errorf("backwards: got %d bytes, want 0", got)
 	}
 }
 

@@ -37,10 +37,6 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Copied reports whether a physical backup holds files of this kind, byte for
-// byte or page for page.
-func (k Kind) Copied() bool { return k <= EngineFile }
-
 // InnoDB reports whether the file consists of pages and belongs in a backup:
 // these are copied without a lock.
 func (k Kind) InnoDB() bool { return k <= UndoFile }

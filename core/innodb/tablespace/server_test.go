@@ -149,7 +149,4 @@ func compare(t *testing.T, path, rel string, want space, mask uint32) {
 	if undo := strings.HasPrefix(want.name, "innodb_undo") || want.name == "u3"; tablespace.IsUndo(h.Space) != undo {
 		t.Errorf("%s: space %d is undo: %v, want %v", rel, h.Space, !undo, undo)
 	}
-	if _, ok := tablespace.TableName(rel); ok != (strings.Contains(want.name, "/") || rel == "sys/sys_config.ibd") {
-		t.Errorf("%s of the server's %s is a table's: %v", rel, want.name, ok)
-	}
 }

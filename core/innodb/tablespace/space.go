@@ -26,13 +26,3 @@ func UndoNumber(space uint32) int {
 	}
 	return int((lastUndo-space)%undoSpaces) + 1
 }
-
-// IsTemporary reports whether nothing in the space outlives a restart: ibtmp1
-// or a session's temporary tables (#innodb_temp/temp_N.ibt).
-func IsTemporary(space uint32) bool {
-	return space == Temporary || space >= firstTemp && space < firstUndo
-}
-
-// IsUser reports whether the space was made by a user's CREATE TABLE or CREATE
-// TABLESPACE; so was sys/sys_config.ibd.
-func IsUser(space uint32) bool { return space > System && space < firstTemp }

@@ -37,37 +37,8 @@ func TestKind(t *testing.T) {
 		}
 	}
 	for k := range OtherFile + 1 {
-		if got, want := k.Copied(), k <= EngineFile; got != want || k.String() == "unknown" {
-			t.Errorf("%s copied: %v, want %v", k, got, want)
-		}
-	}
-}
-
-func TestTableName(t *testing.T) {
-	for _, c := range []struct {
-		file string
-		want Name
-		text string
-	}{
-		{"a@002db@0024c/a@0023p@0023b.ibd", Name{Schema: "a-b$c", Table: "a#p#b"}, "a-b$c.a#p#b"},
-		{"./s/sub#p#p@00231#sp#p@00231sp0.ibd", Name{Schema: "s", Table: "sub", Partition: "p#1", Subpartition: "p#1sp0"},
-			"s.sub partition p#1 subpartition p#1sp0"},
-		{"/var/lib/mysql/s/old#P#p0.ibd", Name{Schema: "s", Table: "old", Partition: "p0"}, "s.old partition p0"},
-		{"s/#sql-ib1234-56.ibd", Name{Schema: "s", Table: "#sql-ib1234-56", Rebuilt: true}, "s.#sql-ib1234-56"},
-		{"s/fts_000000000000044a_00000000000000cd_index_1.ibd", Name{Schema: "s", Fulltext: true, FulltextOf: 0x44a,
-			Table: "fts_000000000000044a_00000000000000cd_index_1"}, "s.fts_000000000000044a_00000000000000cd_index_1"},
-		{"s/fts_mine.ibd", Name{Schema: "s", Table: "fts_mine"}, "s.fts_mine"},
-		{"s/@0p@0020x@65e5@d83d@de00@.ibd", Name{Schema: "s", Table: "@0p x日😀@"}, "s.@0p x日😀@"},
-		{"s/@d83dx.MYD", Name{Schema: "s", Table: "\uFFFDx"}, "s.\uFFFDx"},
-	} {
-		got, ok := TableName(c.file)
-		if !ok || got != c.want || got.String() != c.text {
-			t.Errorf("table of %s: %+v, %v, %q, want %+v, %q", c.file, got, ok, got, c.want, c.text)
-		}
-	}
-	for _, f := range []string{"mysql.ibd", "", "/", "#innodb_temp/temp_1.ibt", "/x.ibd"} {
-		if got, ok := TableName(f); ok {
-			t.Errorf("table of %q: %+v, want none", f, got)
+		if k.String() == "unknown" {
+			t.Errorf("kind %d has no name", k)
 		}
 	}
 }
@@ -161,19 +132,16 @@ func TestFlags(t *testing.T) {
 
 func TestSpaceIDs(t *testing.T) {
 	for _, c := range []struct {
-		id               uint32
-		user, undo, temp bool
-		number           int
+		id     uint32
+		number int // of an undo tablespace
 	}{
-		{id: System}, {id: 1, user: true}, {id: 4243766279, user: true},
-		{id: 4243767281, temp: true}, {id: 4244167279, temp: true}, // #innodb_temp/temp_1.ibt
-		{id: 4244167280, undo: true, number: 127}, {id: 4294967279, undo: true, number: 1}, {id: 4294967278, undo: true, number: 2},
-		{id: 4294967279 - 127, undo: true, number: 1},
-		{id: 0xFFFFFFF0}, {id: Temporary, temp: true}, {id: Dictionary}, {id: Invalid},
+		{id: System}, {id: 1}, {id: 4243766279},
+		{id: 4243767281}, {id: 4244167279}, // #innodb_temp/temp_1.ibt
+		{id: 4244167280, number: 127}, {id: 4294967279, number: 1}, {id: 4294967278, number: 2}, {id: 4294967279 - 127, number: 1},
+		{id: 0xFFFFFFF0}, {id: Temporary}, {id: Dictionary}, {id: Invalid},
 	} {
-		if IsUser(c.id) != c.user || IsUndo(c.id) != c.undo || IsTemporary(c.id) != c.temp || UndoNumber(c.id) != c.number {
-			t.Errorf("space %d: user %v, undo %v %d, temporary %v, want %+v", c.id, IsUser(c.id), IsUndo(c.id),
-				UndoNumber(c.id), IsTemporary(c.id), c)
+		if IsUndo(c.id) != (c.number > 0) || UndoNumber(c.id) != c.number {
+			t.Errorf("space %d: undo %v %d, want %d", c.id, IsUndo(c.id), UndoNumber(c.id), c.number)
 		}
 	}
 }
@@ -208,23 +176,13 @@ func TestIsSchema(t *testing.T) {
 	}
 }
 
-func FuzzName(f *testing.F) {
-	f.Add("a-b$c")
-	f.Add("日😀_@0041")
+func FuzzKind(f *testing.F) {
+	f.Add("a/b.ibd")
+	f.Add("#ib_16384_0.dblwr")
 	f.Fuzz(func(t *testing.T, name string) {
-		if strings.ContainsRune(name, '\uFFFD') || strings.ToValidUTF8(name, "") != name {
-			return
+		if k := (Names{}).Kind(name); k.String() == "unknown" {
+			t.Errorf("kind of %q: %d", name, k)
 		}
-		file := EncodeName(name)
-		if strings.ContainsAny(file, "/.#- ") {
-			t.Errorf("encode %q: %q", name, file)
-		}
-		if got := DecodeName(file); got != name {
-			t.Errorf("decode %q: %q, want %q", file, got, name)
-		}
-		DecodeName(name)
-		TableName(name)
-		Names{}.Kind(name)
 	})
 }
 
