@@ -67,7 +67,7 @@ func TestDataAge(t *testing.T) {
 
 	// One that is behind on purpose, and no further than that, is not old.
 	l.source.Exec("CHANGE REPLICATION SOURCE TO SOURCE_DELAY=3600", "START REPLICA")
-	if _, events, err = l.backup(func(c *backup.Config) { c.MaxDataAge, c.RefuseStale = time.Second, true }); err != nil {
+	if _, _, err = l.backup(func(c *backup.Config) { c.MaxDataAge, c.RefuseStale = time.Second, true }); err != nil {
 		t.Errorf("delayed on purpose: %v", err)
 	}
 	if m := l.manifest(); m.Channels[0].Delay != 3600 {
