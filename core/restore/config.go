@@ -68,7 +68,8 @@ type Result struct {
 	LSN            uint64  `json:"lsn"`
 	Target         string  `json:"target"`
 
-	VPTime time.Time `json:"vp_time,omitzero"` // validity point: the moment whose data it holds
+	VPTime   time.Time `json:"vp_time,omitzero"`   // validity point: the moment whose data it holds
+	DataTime time.Time `json:"data_time,omitzero"` // how new the data are: on a replica older than that
 
 	As   inert.Role      `json:"as,omitempty"`   // what the restored server is
 	Set  []inert.Setting `json:"set,omitempty"`  // persisted variables that were changed for it
@@ -80,6 +81,6 @@ func resultOf(m *repo.Manifest, target string, r inert.Record) Result {
 		Backup: m.ID, LockMS: m.Lock.Held, Bytes: m.Totals.Plain,
 		BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position, GTIDExecuted: m.GTIDExecuted,
 		LSN: m.LSN.End, Target: target,
-		VPTime: m.VPTime, As: r.As, Set: r.Set, Lift: r.Lift,
+		VPTime: m.VPTime, DataTime: m.DataTime, As: r.As, Set: r.Set, Lift: r.Lift,
 	}
 }
