@@ -64,14 +64,14 @@ func leftovers(p repo.Paths) (found []leftover, err error) {
 		{"undo tablespaces", p.Undo, `^undo_[0-9]{3}$|\.ibu$`, aside(p.Undo)},
 	}
 	for _, dir := range p.External {
-		places = append(places, place{"tablespaces", dir, `\.ibd$`, aside(dir)})
+		places = append(places, place{"tablespaces", dir, `\.ibd$`, fmt.Sprintf("move %s to where no innodb_directories leads", code.Word(dir))})
 	}
 	data := filepath.Clean(p.Data)
 	for _, at := range places {
 		if at.dir = filepath.Clean(at.dir); !filepath.IsAbs(at.dir) || at.dir == data || strings.HasPrefix(at.dir, data+"/") {
 			continue // in the data directory, which is another one now, or empty
 		}
-		name, err := firstIn(at.dir, regexp.MustCompile(at.names), 1)
+		name, err := firstIn(at.dir, regexp.MustCompile(at.names))
 		if err != nil {
 			return nil, err
 		}
@@ -94,22 +94,16 @@ func aside(dir string) string {
 	return fmt.Sprintf("mv %s %s && mkdir %[1]s", code.Word(dir), code.Word(filepath.Clean(dir)+".before-restore"))
 }
 
-// firstIn returns the path of a file in dir, or at most so deep below it, whose name matches;
-// "" if there is none.
-func firstIn(dir string, names *regexp.Regexp, deep int) (string, error) {
+// firstIn returns the path of a file in dir whose name matches, "" if there is none. What lies
+// deeper was perhaps moved there to be out of the way.
+func firstIn(dir string, names *regexp.Regexp) (string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	for _, e := range entries {
-		at := filepath.Join(dir, e.Name())
 		if names.MatchString(e.Name()) {
-			return at, nil
-		}
-		if e.IsDir() && deep > 0 {
-			if name, err := firstIn(at, names, deep-1); name != "" || err != nil {
-				return name, err
-			}
+			return filepath.Join(dir, e.Name()), nil
 		}
 	}
 	return "", err

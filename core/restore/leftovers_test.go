@@ -24,10 +24,11 @@ func TestLeftovers(t *testing.T) {
 	}
 	in := func(name string) string { return filepath.Join(top, name) }
 	paths := repo.Paths{
-		Data: in("data"), Binlog: in("my logs/binlog"), RelayLog: in("relay/host-relay-bin"), Redo: in("redo"), Undo: in("undo"), External: []string{in("fast"), in("none")},
+		Data: in("data"), Binlog: in("my logs/binlog"), RelayLog: in("relay/host-relay-bin"), Redo: in("redo"), Undo: in("undo"), External: []string{in("fast/shop"), in("none")},
 	}
 	put("my logs/binlogs.000001") // of another server
 	put("my logs/other.index")
+	put("my logs/before-restore/binlog.000001") // moved there as we said
 	put("relay/readme")
 	put("redo/x")
 	put("undo/undo_dir/readme")
@@ -42,7 +43,7 @@ func TestLeftovers(t *testing.T) {
 		{"redo/#innodb_redo/#ib_redo3", "mv " + in("redo") + " " + in("redo.before-restore") + " && mkdir " + in("redo")},
 		{"undo/undo_001", "undo.before-restore"},
 		{"undo/mine.ibu", "undo.before-restore"},
-		{"fast/shop/orders.ibd", "fast.before-restore"},
+		{"fast/shop/orders.ibd", "no innodb_directories leads"},
 	} {
 		put(c.name)
 		found, err := leftovers(paths)
