@@ -53,8 +53,8 @@ func harmless(m message) bool {
 		// whose directories are named otherwise (aux@@@); their files are found and opened all the same.
 		return strings.Contains(m.text, "@@@")
 	case "MY-010600", "MY-010605", "MY-010606", "MY-010607", "MY-011059", "MY-013807", "MY-010544", // relay log: not found, not opened
-		"MY-010534",                                        // the same under relay_log_recovery
-		"MY-010426", "MY-010427", "MY-013123", "MY-013124": // a channel cannot begin, for one of those reasons
+		"MY-010534",                                                     // the same under relay_log_recovery
+		"MY-010426", "MY-010427", "MY-010529", "MY-013123", "MY-013124": // a channel cannot begin, for one of those reasons
 		// The relay logs of a replica are no part of a backup; where it stood is in the manifest.
 		return true
 	case "MY-010901":

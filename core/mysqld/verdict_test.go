@@ -64,6 +64,7 @@ func TestVerdictOnErrors(t *testing.T) {
 		{said("MY-013129", "Server", "A message intended for a client cannot be sent there: MY-003529 - Cannot load component from specified URN"), code.Done, ""},
 		{said("MY-010901", "Server", "Can't open shared library 'x.so' (errno: 2)."), code.Done, ""},
 		{said("MY-010544", "Repl", "Failed to open the relay log './relay.000002' (relay_log_pos 4)."), code.Done, ""},
+		{said("MY-010529", "Repl", "Failed to create or recover replication info repositories."), code.Done, ""},
 		{strings.Replace(said("MY-012592", "InnoDB", "a warning is none"), "ERROR", "Warning", 1), code.Done, ""},
 	} {
 		r, err := verdict(t, append([]string{c.line}, lines...), 0, end)
