@@ -213,7 +213,7 @@ func TestEmptyRepository(t *testing.T) {
 		args string
 		want string
 	}{
-		{"list", "ID  STATE  SERVER  DATA  STORED  TOOK  LOCKED  POSITION\n"},
+		{"list", "ID  STATE  DATA OF  SERVER  DATA  STORED  TOOK  LOCKED  POSITION\n"},
 		{"list --json", ""}, {"history", ""}, {"history --json", ""},
 	} {
 		if got := h.run(t, strings.Fields(c.args)...); got != 0 || h.out.String() != c.want {
