@@ -158,7 +158,7 @@ func (l *lab) restore(opts ...mysqldtest.Option) *mysqldtest.Server {
 		l.t.Fatal(err)
 	}
 	target := filepath.Join(l.t.TempDir(), "data")
-	plan, err := restore.New(restore.Config{ID: "test", Repo: r, BackupID: repo.Latest, Target: target, Mysqld: mysqldtest.Binary(l.t)})
+	plan, err := restore.New(restore.Config{ID: "test", Repo: r, BackupID: repo.Latest, Target: target, Mysqld: mysqldtest.Binary(l.t), IgnoreLeftovers: true})
 	if err != nil {
 		l.t.Fatal(err)
 	}
