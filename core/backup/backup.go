@@ -115,7 +115,7 @@ func (b *backup) do(r *run.Run) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	logs, err := run.Enter(r, "cutting_logs", cutLogs{site, locked.copies.redo, point}.do) // up to exactly that position
+	logs, err := run.Enter(r, "cutting_logs", cutLogs{site, locked, locked.copies.redo, point}.do) // up to exactly that position
 	if err != nil {
 		return nil, err
 	}

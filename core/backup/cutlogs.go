@@ -17,8 +17,9 @@ import (
 // the sync point.
 type cutLogs struct {
 	*site
-	redo  *capture
-	point *point
+	locked *locked
+	redo   *capture
+	point  *point
 }
 
 // logs are those files of the backup, and the GTID set that they end with.
@@ -66,8 +67,10 @@ func (c cutLogs) cutRedo(ctx context.Context) (repo.File, error) {
 	if err := c.redo.wait(ctx); err != nil {
 		return repo.File{}, fmt.Errorf("copy redo up to the sync point LSN %d: %w", end, err)
 	}
-	if err := c.redo.ledger.logged(); err != nil {
-		return repo.File{}, err
+	if c.locked.altered {
+		if err := c.redo.ledger.logged(); err != nil {
+			return repo.File{}, err
+		}
 	}
 	if err := syncpoint.At(ctx, syncpoint.TailRedoDone); err != nil {
 		return repo.File{}, err

@@ -100,12 +100,17 @@ func TestFaults(t *testing.T) {
 			return func() {}
 		}, nil, code.Version, []string{"redo logging was switched off"}},
 		{"redo logging off and on again, the error log silenced meanwhile", func(t *testing.T) func() {
-			l.source.Exec("CREATE TABLE IF NOT EXISTS s.busy (i INT PRIMARY KEY AUTO_INCREMENT, j INT)", "INSERT INTO s.busy (j) VALUES (1)")
-			silent := func() { // the follower stands still: it would see the header
-				l.source.Exec("SET GLOBAL log_error_suppression_list = 'MY-013600,MY-013601,MY-014088'", "ALTER INSTANCE DISABLE INNODB REDO_LOG")
-				for range 7 { // an id each: where logging goes on is no multiple of 256
+			l.source.Exec("CREATE TABLE IF NOT EXISTS s.busy (i INT PRIMARY KEY AUTO_INCREMENT, j INT)")
+			// Two ids each: with 300 of them an id that the server writes anyway is in the log before, and one is missing after.
+			insert := func() {
+				for range 300 {
 					l.source.Exec("INSERT INTO s.busy (j) VALUES (1)")
 				}
+			}
+			insert()
+			silent := func() { // the follower stands still: it would see the header
+				l.source.Exec("SET GLOBAL log_error_suppression_list = 'MY-013600,MY-013601,MY-014088'", "ALTER INSTANCE DISABLE INNODB REDO_LOG")
+				insert()
 				l.source.Exec("ALTER INSTANCE ENABLE INNODB REDO_LOG", "SET GLOBAL log_error_suppression_list = ''")
 			}
 			l.hold(syncpoint.CopyDone, 1, func() {

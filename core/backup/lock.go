@@ -36,6 +36,7 @@ type locked struct {
 	last     found
 	channels []server.Channel // as they were a moment before
 	purged   string           // gtid_purged
+	altered  bool             // ALTER INSTANCE was used during the backup
 }
 
 func (l lock) do(ctx context.Context, t *run.Task) (*locked, error) {
@@ -84,7 +85,10 @@ func (l lock) rehearse(ctx context.Context, got *locked) error {
 		got.channels, err = l.server.ReplicaStatus(ctx)
 		return err
 	})
-	group.Go(func() error { return l.sameRedo(ctx) })
+	group.Go(func() error {
+		_, err := l.sameRedo(ctx)
+		return err
+	})
 	group.Go(func() error { return l.copies.redo.reachNow(ctx) })
 	group.Go(func() error {
 		_ = l.server.ProveLocked(ctx, server.Holder{}) // nothing is locked yet
@@ -115,7 +119,10 @@ func (l lock) look(ctx context.Context, got *locked) (undone int64, err error) {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.holding.prove(gctx) })
 	group.Go(func() error { return l.same(gctx) })
-	group.Go(func() error { return l.sameRedo(gctx) })
+	group.Go(func() (err error) {
+		got.altered, err = l.sameRedo(gctx)
+		return err
+	})
 	group.Go(func() (err error) {
 		got.purged, err = l.server.GTIDPurged(gctx)
 		return err

@@ -32,20 +32,26 @@ func (s *site) same(ctx context.Context) error { return s.server.SameServer(ctx)
 
 // sameRedo makes sure, as far as the server tells, that redo logging was never switched off:
 // pages that changed meanwhile left no trace. The redo files show it only as long as it lasts,
-// which can be less than a millisecond; the statement is counted for ever. What the log itself
-// shows of it the ledger knows.
-func (s *site) sameRedo(ctx context.Context) error {
-	seen, err := s.server.RedoSwitched(ctx, s.altered)
+// which can be less than a millisecond; the statement is counted for ever. It reports whether
+// one was used at all: if not, that is certain; otherwise what the log itself shows of it, which
+// the ledger knows, counts as well.
+func (s *site) sameRedo(ctx context.Context) (altered bool, err error) {
+	now, err := s.server.Altered(ctx)
+	if err != nil {
+		return false, err
+	}
+	altered = now.Count != s.altered.Count
+	seen, err := s.server.RedoSwitched(ctx, s.altered, now)
 	switch {
 	case err != nil:
-		return err
+		return altered, err
 	case seen == server.Yes:
-		return redolog.ErrSwitchedOff
+		return altered, redolog.ErrSwitchedOff
 	case seen == server.Unseen:
-		return code.Hint(code.Version, "grant SELECT on performance_schema.error_log and set log_error_verbosity to 2 or more, so that harmless statements can be told from that",
+		return altered, code.Hint(code.Version, "grant SELECT on performance_schema.error_log and set log_error_verbosity to 2 or more, so that harmless statements can be told from that",
 			"ALTER INSTANCE was used during the backup; whether redo logging was switched off cannot be seen")
 	}
-	return nil
+	return altered, nil
 }
 
 // whyLost makes the loss of a lock what it is if the server went away with it. Other errors

@@ -139,18 +139,17 @@ func (s *Server) Altered(ctx context.Context) (Altered, error) {
 	return a, nil
 }
 
-// RedoSwitched says whether redo logging was switched off or on since an earlier moment: No only if that is certain
-// from the server's side.
+// RedoSwitched says whether redo logging was switched off or on between two moments, of which the later has just
+// been asked for: No only if that is certain from the server's side.
 //
 // It is certain if no ALTER INSTANCE was used. If one was, the error log must tell what it was, and must have been
 // able to: its warnings are written and none of these suppressed or filtered, now as ever since the earlier moment,
 // which it must reach back to; that needs SELECT on performance_schema.error_log. Otherwise the answer is Unseen.
-// An error log that was silenced for a moment only cannot be told from an honest one: redo.Switched looks for the
-// same in the log itself.
-func (s *Server) RedoSwitched(ctx context.Context, since Altered) (Sight, error) {
-	now, err := s.Altered(ctx)
-	if err != nil || now.Count < since.Count {
-		return Unseen, err
+// An error log that was silenced for a moment only cannot be told from an honest one: then redo.Switched looks for
+// the same in the log itself.
+func (s *Server) RedoSwitched(ctx context.Context, since, now Altered) (Sight, error) {
+	if now.Count < since.Count {
+		return Unseen, nil
 	}
 	var enabled string
 	if err := s.row(ctx, "SELECT VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Innodb_redo_log_enabled'", &enabled); err != nil {
@@ -163,7 +162,7 @@ func (s *Server) RedoSwitched(ctx context.Context, since Altered) (Sight, error)
 		return No, nil
 	}
 	var switched, reaches, honest int
-	err = s.row(ctx, fmt.Sprintf(`SELECT
+	err := s.row(ctx, fmt.Sprintf(`SELECT
 		COUNT(CASE WHEN ERROR_CODE IN ('MY-013600', 'MY-013601', 'MY-014088') AND LOGGED >= '%[1]s' THEN 1 END),
 		COUNT(CASE WHEN LOGGED < '%[1]s' THEN 1 END),
 		@@GLOBAL.log_error_verbosity >= 2 AND @@GLOBAL.log_error_services NOT LIKE '%%dragnet%%'

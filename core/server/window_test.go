@@ -70,7 +70,7 @@ func TestWindow(t *testing.T) {
 		if err != nil || now.Count-before.Count != count {
 			t.Errorf("altered: %v, %v; want %d more than %v", now, err, count, before)
 		}
-		if got, err := who.RedoSwitched(t.Context(), before); err != nil || got != want {
+		if got, err := who.RedoSwitched(t.Context(), before, now); err != nil || got != want {
 			t.Errorf("redo switched: %v, %v; want %v", got, err, want)
 		}
 	}

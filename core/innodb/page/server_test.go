@@ -143,7 +143,8 @@ func change(t *testing.T, v *page.Verifier, p []byte, number uint32, path string
 		}
 		by := byte(1 + rand.IntN(255))
 		p[i] ^= by
-		if o := v.Verify(p, number); !o.Corrupt() {
+		typed := i == 24 || i == 25 // the type may have become that of an encrypted page, whose checksum only the key can tell
+		if o := v.Verify(p, number); !o.Corrupt() && !(typed && o == page.Unverifiable) {
 			t.Errorf("%s: page %d: byte %d changed by %#x: %s, want it corrupt", path, number, i, by, o)
 		}
 		p[i] ^= by

@@ -77,3 +77,10 @@ func (l redoLog) eachRaw(from redo.LSN, f func(at redo.LSN, block []byte) bool) 
 
 // start is the first position of data in the oldest file: earlier than any checkpoint.
 func (l redoLog) start() redo.LSN { return l.files[0].Start + redo.BlockHeader }
+
+// end returns the LSN behind the last byte that is in the files.
+func (l redoLog) end() redo.LSN {
+	end := l.start()
+	l.each(l.checkpoint, redo.AllowNone, func(b redo.Block) { end = b.End() })
+	return end
+}

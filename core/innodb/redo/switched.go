@@ -6,10 +6,12 @@ package redo
 //
 // To end the gap the server writes the next transaction id into the system tablespace, wherever that id stands
 // (mtr0mtr.cc, mtr_t::Logging::enable). Otherwise it does so only once in 256 ids, when the id passes a multiple
-// (trx0sys.ic, trx_sys_allocate_trx_id_or_no): then the values lie 256 apart, on multiples or one above. A value
-// elsewhere, twice the same one, or a step that is missing is such a gap. One gap in 256 does not show: the one
-// that ends exactly where the next value was due. So a break is proof, and none is none: ask the server, too, how
-// often ALTER INSTANCE was used. A gap that has not ended shows in the server's status and the file header.
+// (trx0sys.ic, trx_sys_allocate_trx_id_or_no): then there is one value in each 256, and it lies on the multiple or
+// a little above it, by as many ids as other sessions took before it was written. A value elsewhere, two in one 256,
+// or a 256 without one is such a gap. One gap in 16 does not show: one that ends just where the next value was due.
+// A server that is held up for long between the id and the write looks like a gap. So this is neither proof nor
+// disproof alone: it counts where the server counted an ALTER INSTANCE and nothing says which. A gap that has not
+// ended shows in the server's status and the file header.
 //
 // The log must be of one life of the server: at its start it leaves ids out.
 type Switched struct {
@@ -21,6 +23,7 @@ const (
 	trxSysPage     = 5   // of the system tablespace
 	trxIDStore     = 38  // TRX_SYS_TRX_ID_STORE, behind the page header
 	trxIDWriteStep = 256 // TRX_SYS_TRX_ID_WRITE_MARGIN
+	trxIDsBefore   = 16  // ids that others may have taken before the write
 )
 
 // Record takes the next record of the log, see [Parser.Records].
@@ -40,7 +43,7 @@ func (s *Switched) Record(r Record) {
 	if offset != trxIDStore {
 		return
 	}
-	if s.at == 0 && (id%trxIDWriteStep > 1 || s.last != 0 && id != s.last+trxIDWriteStep) {
+	if s.at == 0 && (id%trxIDWriteStep > trxIDsBefore || s.last != 0 && id/trxIDWriteStep != s.last/trxIDWriteStep+1) {
 		s.at = r.LSN
 	}
 	s.last = id
