@@ -18,6 +18,7 @@ import (
 )
 
 var (
+	faulty  = flag.Bool("faults", false, "every scenario, and the matrix's core; without it a few of each")
 	full    = flag.Bool("matrix.full", false, "all runs, not only the core")
 	only    = flag.String("matrix.only", "", "runs whose names match this regular expression")
 	workers = flag.Int("matrix.workers", atOnce, "runs at a time")
