@@ -40,6 +40,7 @@ type Facts struct {
 	GTIDMode            string // ON, OFF, ON_PERMISSIVE, OFF_PERMISSIVE
 	BinlogEncrypt       bool   // binlog_encryption
 
+	PerformanceSchema bool     // performance_schema: without it nobody sees who holds a lock
 	RedoEnabled       bool     // ALTER INSTANCE DISABLE INNODB REDO_LOG makes it false
 	RedoEncrypt       bool     // innodb_redo_log_encrypt
 	RedoCapacity      uint64   // bytes
@@ -152,6 +153,7 @@ func (v variables) facts() (Facts, error) {
 		ReadOnly:            v.on("read_only") || v.on("super_read_only"),
 		GTIDMode:            v["gtid_mode"],
 		BinlogEncrypt:       v.on("binlog_encryption"),
+		PerformanceSchema:   v.on("performance_schema"),
 		RedoEnabled:         v.on("innodb_redo_log_enabled"),
 		RedoEncrypt:         v.on("innodb_redo_log_encrypt"),
 		RedoCapacity:        number("innodb_redo_log_capacity"),
@@ -218,6 +220,10 @@ func (s *Server) Preflight(ctx context.Context) (Facts, error) {
 	f, err := s.Facts(ctx)
 	if err != nil {
 		return Facts{}, err
+	}
+	if !f.PerformanceSchema {
+		return f, code.Hint(code.Version, "start the server with performance_schema=ON, which is its default",
+			"performance_schema is off in the server: who holds the backup lock, and how far a replica is, cannot be seen")
 	}
 	if !f.RedoEnabled {
 		return f, code.Hint(code.Version, "ALTER INSTANCE ENABLE INNODB REDO_LOG",
