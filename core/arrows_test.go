@@ -45,18 +45,19 @@ var arrows = map[string][]string{
 
 	"core/backup": {
 		"core/binlog", "core/code", "core/copier", "core/datadir", "core/innodb/...", "core/keyring", "core/plug", "core/redolog", "core/repo",
-		"core/run", "core/sdi", "core/server", "core/syncpoint",
+		"core/run", "core/sdi", "core/server", "core/serverfile", "core/syncpoint",
 	},
-	"core/inert": {"core/code"},
-	"core/adopt": {"core/code", "core/inert", "core/server", "core/staging"},
+	"core/serverfile": {"core/code"},
+	"core/inert":      {"core/code"},
+	"core/adopt":      {"core/code", "core/inert", "core/server", "core/staging"},
 	"core/operate": {
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
 	},
 	"core/keyring":    {"core/binlog", "core/code", "core/innodb/redo"},
 	"core/staging":    {"core/code", "core/syncpoint"},
-	"core/copier":     {"core/code", "core/datadir", "core/innodb/...", "core/repo", "core/syncpoint"},
-	"core/redolog":    {"core/code", "core/innodb/redo", "core/syncpoint"},
-	"core/datadir":    {"core/code", "core/innodb/...", "core/sdi", "core/server"},
+	"core/copier":     {"core/code", "core/datadir", "core/innodb/...", "core/repo", "core/serverfile", "core/syncpoint"},
+	"core/redolog":    {"core/code", "core/innodb/redo", "core/serverfile", "core/syncpoint"},
+	"core/datadir":    {"core/code", "core/innodb/...", "core/sdi", "core/server", "core/serverfile"},
 	"core/redomake":   {"core/code", "core/innodb/redo", "core/version"},
 	"core/xtrabackup": {},
 	"core/prepare": {

@@ -25,6 +25,7 @@
 //	   |      +-- core/inert     what keeps a restored server quiet, and the record of what it is
 //	   |      +-- core/staging   an unfinished directory that becomes its target by renames (restore)
 //	   |      +-- core/redomake  the redo log that it recovers from, made of a backup's blocks
+//	   |      +-- core/serverfile  opens a file of the server's: no link, no FIFO in its place
 //	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/sdi, core/xtrabackup    pure formats
 //	   |      +-- core/keyring   the keys of an encrypted redo log
 //	   |

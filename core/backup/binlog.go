@@ -14,6 +14,7 @@ import (
 	"github.com/remora-backup/remora/core/copier"
 	"github.com/remora-backup/remora/core/keyring"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/serverfile"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -31,7 +32,7 @@ type binlogCopy struct {
 
 // openBinlog opens the current log; basename is @@log_bin_basename.
 func openBinlog(basename, name string, position uint64) (*binlogCopy, error) {
-	f, err := os.Open(filepath.Join(filepath.Dir(basename), name))
+	f, err := serverfile.Open(filepath.Join(filepath.Dir(basename), name))
 	if err != nil {
 		return nil, fmt.Errorf("open binlog: %w", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -68,7 +67,7 @@ func (c *Copier) open(ctx context.Context, e Job, units chan<- unit) error {
 		return err
 	}
 	begun := c.Parsed()
-	file, err := os.Open(c.Dir.Full(e.Path))
+	file, err := c.Dir.Open(e.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -117,7 +116,7 @@ func (c *Copier) done(ctx context.Context, cp *Copy) error {
 
 // StillBad reads the page that spoiled the copy again, and reports whether it is corrupt.
 func (c *Copier) StillBad(cp *Copy) (bool, error) {
-	file, err := os.Open(c.Dir.Full(cp.Path))
+	file, err := c.Dir.Open(cp.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

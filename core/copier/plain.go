@@ -14,6 +14,7 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/repo"
+	"github.com/remora-backup/remora/core/serverfile"
 )
 
 // Plain copies the small files that are not InnoDB's: tables of other engines and their
@@ -103,7 +104,7 @@ func OfUsers(path string) bool {
 
 // copy stores one file and makes sure that it did not change meanwhile.
 func (p *Plain) copy(ctx context.Context, full string) (plainCopy, error) {
-	f, err := os.Open(full)
+	f, err := serverfile.Open(full)
 	if err != nil {
 		return plainCopy{}, err
 	}

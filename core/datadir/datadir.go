@@ -8,6 +8,7 @@ package datadir
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -18,7 +19,11 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/server"
+	"github.com/remora-backup/remora/core/serverfile"
 )
+
+// smallFile is more than auto.cnf or the description of a table ever has, in bytes.
+const smallFile = 64 << 20
 
 // Dir is the data directory of a server. Its methods may be called from any goroutine.
 type Dir struct {
@@ -99,6 +104,21 @@ func (d *Dir) Full(p string) string {
 	return filepath.Join(d.root, p)
 }
 
+// Open opens a file of the server's by its path, within the directory or absolute; see serverfile. The caller closes it.
+func (d *Dir) Open(p string) (*os.File, error) {
+	return serverfile.Open(d.Full(p))
+}
+
+// read returns the whole of a small file.
+func (d *Dir) read(p string) ([]byte, error) {
+	f, err := d.Open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, smallFile))
+}
+
 // relative returns a path of the server's relative to the data directory if it lies in it,
 // else absolute.
 func (d *Dir) relative(p string) string {
@@ -123,7 +143,7 @@ func (d *Dir) Places(listed []server.TablespacePath) []Place {
 // Check makes sure that this is the data directory of the server with that uuid, and that it
 // can be read.
 func (d *Dir) Check(uuid string) error {
-	id, err := os.ReadFile(filepath.Join(d.root, "auto.cnf"))
+	id, err := d.read("auto.cnf")
 	if err == nil && !strings.Contains(string(id), uuid) {
 		return code.New(code.ServerGone, "the data directory %s is not that of server %s: its auto.cnf names another", d.root, uuid)
 	}

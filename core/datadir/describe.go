@@ -50,7 +50,7 @@ func (d *Dir) describe(path string) (sdi.Table, error) {
 	if ok && had.inode == InodeOf(st) && had.changed.Equal(st.ModTime()) {
 		return had.table, nil
 	}
-	b, err := os.ReadFile(d.Full(path))
+	b, err := d.read(path)
 	if err != nil {
 		return sdi.Table{}, err
 	}

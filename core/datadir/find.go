@@ -67,7 +67,7 @@ func (d *Dir) Find(p Place) (File, error) {
 		f.Size = st.Size()
 		return f, nil
 	}
-	file, err := os.Open(d.Full(p.Path))
+	file, err := d.Open(p.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return File{}, fmt.Errorf("%w: no such file", ErrAway)
 	}
@@ -143,7 +143,7 @@ func (d *Dir) identify(file *os.File, p Place) (File, error) {
 // SpaceOf returns the space id on the first page of a table file that no place names, by its
 // path within the directory. ErrAway is in the error if there is none.
 func (d *Dir) SpaceOf(path string) (space uint32, err error) {
-	file, err := os.Open(d.Full(path))
+	file, err := d.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("%w: no such file", ErrAway)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/serverfile"
 )
 
 // So many bytes are asked of a redo file at once: few at the end of the log, where most
@@ -111,7 +112,7 @@ func (r *files) findCheckpoint() (redo.LSN, error) {
 
 // open makes file id the current one; it must begin at start and belong to the same log.
 func (r *files) open(id uint64, start redo.LSN) error {
-	f, err := os.Open(filepath.Join(r.dir, redo.Name(id)))
+	f, err := serverfile.Open(filepath.Join(r.dir, redo.Name(id)))
 	if err != nil {
 		return err
 	}

@@ -6,10 +6,11 @@ import (
 	"path/filepath"
 
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/serverfile"
 )
 
 func readHeader(path string) (redo.FileHeader, error) {
-	f, err := os.Open(path)
+	f, err := serverfile.Open(path)
 	if err != nil {
 		return redo.FileHeader{}, err
 	}
