@@ -65,7 +65,7 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.env.Stdin)
 	root.AddCommand(
 		a.backup(), a.restore(), a.export(), a.prepare(),
-		a.list(), a.show(), a.verify(),
+		a.list(), a.show(), a.verify(), a.delete(),
 		a.adopt(), a.history(), a.status(), a.cancel(),
 		a.plugin(), a.hook(), a.dump(), a.version(),
 	)
