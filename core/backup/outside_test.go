@@ -7,11 +7,29 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
+
+// A file that no server would find where it is restored is no backup's: the restored server
+// would open that of its source.
+func TestOutsideInADirectoryNotNamedAsTheDatabase(t *testing.T) {
+	needs.Server(t)
+	out := t.TempDir()
+	l := newLab(t, mysqldtest.InitArgs("--innodb-directories="+out))
+	l.source.Exec("CREATE DATABASE aux", "CREATE TABLE aux.within (id INT)", "CREATE TABLE aux.t (id INT) DATA DIRECTORY='"+out+"'")
+	if _, _, err := l.backup(); code.Of(err) != code.Version || !strings.Contains(err.Error(), "aux@@@/t.ibd") {
+		t.Fatalf("got %v (code %d), want code %d and the file", err, code.Of(err), code.Version)
+	}
+	l.forget()
+	l.source.Exec("CREATE DATABASE s", "RENAME TABLE aux.t TO s.t")
+	if _, _, err := l.backup(); err != nil {
+		t.Errorf("with the table in another database: %v", err)
+	}
+}
 
 // TestOutsideTheDataDirectory backs up a server that has files everywhere: tables with DATA
 // DIRECTORY, partitions, general tablespaces, undo tablespaces, the system tablespace, some of

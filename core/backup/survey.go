@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -123,6 +125,9 @@ func (s *survey) findSpaces(ctx context.Context, locked bool, f *found) error {
 			f.missing = append(f.missing, missing{p, err})
 		case err != nil:
 			return err
+		case strayed(file.Path):
+			return code.Hint(code.Version, "rename its table into a database of another name, or make the table anew without DATA DIRECTORY",
+				"back up %s: it lies outside of the data directory, and its directory is not named as its database: a server finds no such file where it is restored", file.Path)
 		case !locked && tablespace.IsUndo(p.Space) && s.dir.Truncating(p.Space):
 			// The next look finds it complete; under the lock it is.
 		default:
@@ -130,6 +135,14 @@ func (s *survey) findSpaces(ctx context.Context, locked bool, f *found) error {
 		}
 	}
 	return nil
+}
+
+// strayed reports whether no server finds the file at another place. While it starts, InnoDB
+// writes the new places of files into its dictionary, but leaves out those whose directory is not
+// named as the database (MY-013589): that of a database aux, con or nul is aux@@@. Within the
+// data directory the place stays the same.
+func strayed(path string) bool {
+	return filepath.IsAbs(path) && strings.HasSuffix(filepath.Dir(path), "@@@")
 }
 
 // find finds the file at its place. One that is damaged may be that of a table which was
