@@ -79,6 +79,7 @@ var arrows = map[string][]string{
 	"core/mysqld/lab":        {"core/mysqld"},
 	"core/mysqld/mysqldtest": {"core/mysqld/lab", "core/needs"},
 	"examples/...":           {"core/...", "plugins/sdk", "examples/...", "hooks", "plugins/..."},
+	"testscripts/outside":    {},
 	"testscripts/stop":       {},
 	"testscripts":            {"cmd", "cmd/...", "core/...", "examples/...", "plugins/...", "hooks/..."},
 }
