@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"core/plug":          {},
 	"core/plug/plugtest": {"core/plug"},
 	"core/run":           {"core/code"},
+	"core/run/runtest":   {"core/run"}, // for tests
 	"core/state":         {"core/code", "core/run"},
 	"core/control":       {},
 	"core/config":        {"core/code", "core/nearest"},

@@ -24,6 +24,7 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/hooks"
 )
 
@@ -129,8 +130,6 @@ func mention(t *testing.T, j *journal, words ...string) {
 	}
 }
 
-func step(context.Context, *run.Task) error { return nil }
-
 // A whole run against a script: every transition in order, every percent once, gates
 // between them, and the end.
 func TestWholeRunInOrder(t *testing.T) {
@@ -139,21 +138,21 @@ function on_phase(e) log.info("phase", e.phase, e.previous) end
 function on_progress(e) log.info("progress", e.percent, e.lsn_text) end
 function before_phase(e) log.info("before", e.phase, e.previous) end
 function on_end(e) log.info("end", e.state, e.lock_ms, #e.errors, #e.databases, e.databases[2], table.concat(e.databases, "+")) end`)
-	plan := run.Plan{Operation: "restore", ID: "1", Phases: []run.Phase{
-		{Name: "restoring_basebackup", Do: func(_ context.Context, t *run.Task) error {
+	plan := runtest.Result(runtest.Plan("restore", "1",
+		runtest.Phase("restoring_basebackup", func(_ context.Context, t *run.Task) error {
 			t.Databases([]string{"a", "b"})
 			for p := range 101 {
 				t.Progress(run.Progress{Percent: &p})
 			}
 			return nil
-		}},
-		{Name: "preparing_backup", Do: func(_ context.Context, t *run.Task) error {
+		}),
+		runtest.Phase("preparing_backup", func(_ context.Context, t *run.Task) error {
 			for p := range 101 {
 				t.Progress(run.Progress{Percent: &p, LSN: 1<<60 + uint64(p)})
 			}
 			return nil
-		}},
-	}, Result: func() any { return map[string]any{"lock_ms": 1.5} }}
+		}),
+	), map[string]any{"lock_ms": 1.5})
 	if err := run.Do(t.Context(), plan, run.Options{Readers: []run.Reader{h}, Gate: h.Gate}); err != nil {
 		t.Fatal(err)
 	}
@@ -173,11 +172,11 @@ func TestSlowHookDoesNotDelayARun(t *testing.T) {
 	notify := func(ctx context.Context, _ plug.Notice) error { close(asked); <-answer; return nil }
 	h, j := with(t, hooks.Config{Notify: notify}, `
 function on_phase(e) if e.phase == "one" then notify.send("waiting") end log.info(e.phase) end`)
-	plan := run.Plan{Operation: "backup", ID: "1", Phases: []run.Phase{
-		{Name: "one", Do: step},
-		{Name: "two", Do: func(context.Context, *run.Task) error { <-asked; return nil }},
-		{Name: "three", Do: func(context.Context, *run.Task) error { close(answer); return nil }}, // the hook was waiting until here
-	}}
+	plan := runtest.Plan("backup", "1",
+		runtest.Phase("one", nil),
+		runtest.Phase("two", func(context.Context, *run.Task) error { <-asked; return nil }),
+		runtest.Phase("three", func(context.Context, *run.Task) error { close(answer); return nil }), // the hook was waiting until here
+	)
 	if err := run.Do(t.Context(), plan, run.Options{Readers: []run.Reader{h}, Gate: h.Gate}); err != nil {
 		t.Fatal(err)
 	}
@@ -445,10 +444,10 @@ end`)
 func TestVetoC27(t *testing.T) {
 	h, _ := with(t, hooks.Config{}, `function before_phase(e) if e.phase == "locking" then return false, "not during the sale" end end`)
 	locked := false
-	plan := run.Plan{Operation: "backup", ID: "1", Phases: []run.Phase{
-		{Name: "copying_tablespaces", Do: step},
-		{Name: "locking", Locks: true, Do: func(context.Context, *run.Task) error { locked = true; return nil }},
-	}}
+	plan := runtest.Plan("backup", "1",
+		runtest.Phase("copying_tablespaces", nil),
+		runtest.Step{Phase: run.Phase{Name: "locking", Locks: true}, Do: func(context.Context, *run.Task) error { locked = true; return nil }},
+	)
 	var end run.Event
 	last := run.ReaderFunc(func(_ context.Context, e run.Event) { end = e })
 	err := run.Do(t.Context(), plan, run.Options{Readers: []run.Reader{h, last}, Gate: h.Gate})
@@ -476,16 +475,16 @@ func TestNothingRunsWhileLockedC28(t *testing.T) {
 		setLocked := func(v bool) { mu.Lock(); locked = v; mu.Unlock() }
 		h, _ := with(t, hooks.Config{Notify: notify}, gates+`function on_phase(e) notify.send(e.phase) end`)
 		drained := make(chan struct{}) // a second reader: the first has been given the same events
-		plan := run.Plan{Operation: "backup", ID: "1", Phases: []run.Phase{
-			{Name: "copying", Do: step},
-			{Name: "locking", Locks: true, Do: func(context.Context, *run.Task) error { setLocked(true); return nil }},
-			{Name: "synchronizing", Locked: true, Do: func(context.Context, *run.Task) error {
+		plan := runtest.Plan("backup", "1",
+			runtest.Phase("copying", nil),
+			runtest.Step{Phase: run.Phase{Name: "locking", Locks: true}, Do: func(context.Context, *run.Task) error { setLocked(true); return nil }},
+			runtest.Step{Phase: run.Phase{Name: "synchronizing", Locked: true}, Do: func(context.Context, *run.Task) error {
 				<-drained
 				setLocked(false)
 				return nil
 			}},
-			{Name: "storing", Do: step},
-		}}
+			runtest.Phase("storing", nil),
+		)
 		both := run.ReaderFunc(func(ctx context.Context, e run.Event) {
 			h.Event(ctx, e)
 			if e.Phase == "synchronizing" && e.Kind == run.KindPhase {
@@ -672,7 +671,7 @@ func TestKilledChildIsReplaced(t *testing.T) {
 		}}, `
 function before_phase(e) notify.send("asked") end
 function on_end(e) log.info("told") end`)
-		plan := run.Plan{Operation: "backup", ID: "1", Phases: []run.Phase{{Name: "copying_tablespaces", Do: step}}}
+		plan := runtest.Plan("backup", "1", runtest.Phase("copying_tablespaces", nil))
 		err := run.Do(t.Context(), plan, run.Options{Readers: []run.Reader{h}, Gate: h.Gate})
 		if want := map[int32]code.Code{1: code.Done, 2: code.Veto}[kills]; code.Of(err) != want {
 			t.Errorf("killed %d times: got %v, want code %d", kills, err, want)

@@ -70,9 +70,6 @@ func (r *runner) end(left *string) {
 		last = PhaseCancelled
 	}
 	e.Message = r.lastWords(e.State)
-	if left == nil && last == PhaseCompleted && r.plan.Result != nil {
-		e.Result = r.plan.Result()
-	}
 	remains := r.remains(last != PhaseCompleted, left != nil)
 	e.Leftovers = remains.Names
 	if remains.Text != "" {

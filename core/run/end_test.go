@@ -10,6 +10,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 )
 
 // leaves starts a run of one phase and leaves it in its clean-up, which listens to nobody.
@@ -18,7 +19,7 @@ func leaves(t *testing.T, do func(context.Context, *run.Task) error, why error, 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	stuck, free := make(chan struct{}), make(chan struct{})
-	p := plan(phase("one", do).cleaning(func(_ context.Context, task *run.Task, _ error) error {
+	p := plan(runtest.Phase("one", do).Cleaning(func(_ context.Context, task *run.Task, _ error) error {
 		close(stuck)
 		<-free
 		task.Note("nobody hears this")
@@ -49,7 +50,7 @@ func TestARunThatIsLeftHasItsEnd(t *testing.T) {
 		"note A lock is left.", "phase failed<one",
 		`end error 18 "Operation aborted" ["full" "operation has been interrupted (SIGINT)" "the clean-up was left"]`,
 	})
-	end := seen.events[len(seen.events)-1]
+	end := seen.Last()
 	if end.Hint != "look there" || end.InterruptedBy != "SIGINT" || !slices.Equal(end.Leftovers, []string{"lock"}) {
 		t.Errorf("got %+v, want the hint, who interrupted and what is left", end)
 	}
@@ -66,7 +67,7 @@ func TestARunThatIsLeftUnaskedIsCancelled(t *testing.T) {
 		t.Errorf("got %v, want the failure", err)
 	}
 	block, free := make(chan struct{}), make(chan struct{})
-	x := run.Start(t.Context(), plan(phase("one", func(context.Context, *run.Task) error { close(block); <-free; return nil })), run.Options{})
+	x := run.Start(t.Context(), plan(runtest.Phase("one", func(context.Context, *run.Task) error { close(block); <-free; return nil })), run.Options{})
 	<-block
 	err = x.Leave(time.Minute, "")
 	close(free)
@@ -93,7 +94,7 @@ func TestARunThatIsLeftAfterItsCommitIsComplete(t *testing.T) {
 
 func TestLeavingWhatHasEndedChangesNothing(t *testing.T) {
 	var seen tape
-	x := run.Start(t.Context(), plan(phase("one", nil)), run.Options{Readers: []run.Reader{&seen}})
+	x := run.Start(t.Context(), plan(runtest.Phase("one", nil)), run.Options{Readers: []run.Reader{&seen}})
 	if err := x.Wait(); err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,6 @@ type Phase struct {
 	// Locks: the phase takes the server's lock. Its gate is asked, and then no hook runs
 	// until a phase is entered that is neither Locks nor Locked.
 	Locks bool
-	// Do does the work, in a plan that has no Do of its own. It returns context.Cause(ctx)
-	// soon after ctx is done.
-	Do func(ctx context.Context, t *Task) error
 }
 
 // Plan is an operation as a list of phases.
@@ -33,12 +30,6 @@ type Plan struct {
 	// Do carries the phases out, each by Enter. The end event of a complete run carries the
 	// result; the error is why the run cannot go on.
 	Do func(r *Run) (result any, err error)
-	// Cleanup gives back what the phases took (locks first) and removes what must not
-	// stay. It runs once after the last phase, whatever the outcome; failed is nil after
-	// success. Its context is not the cancelled one and has a deadline of its own.
-	Cleanup func(ctx context.Context, t *Task, failed error) error
-	// Result is asked once after success, for the end event.
-	Result func() any
 	// Aborted says the last line of a failed run: "Operation aborted" if it is nil.
 	Aborted func() string
 	// Left says what a failed run leaves behind, for the line before the last one. It may be
@@ -63,7 +54,7 @@ type Options struct {
 	Gate func(ctx context.Context, e Event) error
 	// StallAfter is the idle time after which stall events are told; 0 means a minute.
 	StallAfter time.Duration
-	// CleanupWithin bounds Plan.Cleanup; 0 means 20 s.
+	// CleanupWithin bounds all that Task.Cleanup registered; 0 means 20 s.
 	CleanupWithin time.Duration
 	// DrainWithin bounds the wait for readers after the end event; 0 means 15 s.
 	DrainWithin time.Duration
@@ -99,41 +90,30 @@ func (r *runner) do(ctx context.Context) {
 	r.bus.close(drain)
 }
 
-// carriedOut reports whether the plan was.
+// carriedOut reports whether the plan was. What stopped the run before outranks the plan's own
+// error, and after the commit point neither can change the answer.
 func (r *runner) carriedOut() bool {
-	if r.plan.Do == nil {
-		return r.phases()
-	}
 	err := guard(func() error {
 		result, err := r.plan.Do(&Run{r})
 		r.setResult(result)
 		return err
 	})
-	return r.goOn(r.work, err)
-}
-
-// phases reports whether all were carried out.
-func (r *runner) phases() bool {
-	for _, p := range r.plan.Phases {
-		if !r.phase(r.work, p) {
-			return false
+	own := err != nil && !stopsWith(r.work, err)
+	switch {
+	case r.committed():
+		if own {
+			r.warn(fmt.Sprintf("after completion: %v", err))
 		}
-	}
-	return true
-}
-
-// phase reports whether the run goes on.
-func (r *runner) phase(ctx context.Context, p Phase) bool {
-	if r.committed() {
-		ctx = context.WithoutCancel(ctx) // too late to stop: what remains is to finish
-	}
-	if !r.goOn(ctx, nil) || !r.goOn(ctx, r.gate(ctx, p)) {
+		return true
+	case r.stopped():
+		if own {
+			r.consequence(err)
+		}
 		return false
+	case err != nil:
+		r.fail(err)
 	}
-	r.enter(p.Name, p.Locks || p.Locked)
-	r.open()
-	t := &Task{r: r, phase: p.Name}
-	return r.goOn(ctx, guard(func() error { return p.Do(ctx, t) }))
+	return err == nil
 }
 
 func (r *runner) gate(ctx context.Context, p Phase) error {
@@ -145,27 +125,6 @@ func (r *runner) gate(ctx context.Context, p Phase) error {
 		return code.Default(code.Veto, fmt.Errorf("enter phase %s: %w", p.Name, err))
 	}
 	return nil
-}
-
-// goOn weighs what a step returned: what stopped the run before outranks the step's own
-// error, and after the commit point neither can change the answer.
-func (r *runner) goOn(ctx context.Context, err error) bool {
-	if r.committed() {
-		if err != nil && !stopsWith(ctx, err) {
-			r.warn(fmt.Sprintf("after completion: %v", err))
-		}
-		return true
-	}
-	if r.stopped() {
-		if err != nil && !stopsWith(ctx, err) {
-			r.consequence(err)
-		}
-		return false
-	}
-	if err != nil {
-		r.fail(err)
-	}
-	return err == nil
 }
 
 // consequence tells what a step said when it was stopped. It is no error of its own.
@@ -209,7 +168,4 @@ func (r *runner) cleanup(ctx context.Context) {
 	t := &Task{r: r, phase: r.phaseName()}
 	r.cleaning.Store(true)
 	r.giveBack(ctx, t)
-	if r.plan.Cleanup != nil {
-		r.failNow(guard(func() error { return r.plan.Cleanup(ctx, t, r.answer()) }))
-	}
 }

@@ -14,29 +14,17 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 )
 
-// tape is a Reader that remembers.
-type tape struct {
-	mu     sync.Mutex
-	events []run.Event
-}
-
-func (t *tape) Event(_ context.Context, e run.Event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.events = append(t.events, e)
-}
+// tape is a Reader that remembers, and renders.
+type tape struct{ runtest.Tape }
 
 // told renders the events of the wanted kinds, one string each.
 func (t *tape) told(kinds ...run.Kind) []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var out []string
-	for _, e := range t.events {
-		if len(kinds) == 0 || slices.Contains(kinds, e.Kind) {
-			out = append(out, render(e))
-		}
+	for _, e := range t.Events(kinds...) {
+		out = append(out, render(e))
 	}
 	return out
 }
@@ -67,42 +55,7 @@ func same(t *testing.T, got, want []string) {
 	}
 }
 
-// step is a phase and what is done in it.
-type step struct {
-	run.Phase
-	do func(ctx context.Context, t *run.Task) error
-}
-
-func phase(name string, do func(ctx context.Context, t *run.Task) error) step {
-	if do == nil {
-		do = func(context.Context, *run.Task) error { return nil }
-	}
-	return step{run.Phase{Name: name}, do}
-}
-
-// cleaning is the phase with a clean-up that it registers when it begins.
-func (s step) cleaning(f func(ctx context.Context, t *run.Task, failed error) error) step {
-	do := s.do
-	s.do = func(ctx context.Context, t *run.Task) error { t.Cleanup(f); return do(ctx, t) }
-	return s
-}
-
-// plan does the steps one after the other.
-func plan(steps ...step) run.Plan {
-	p := run.Plan{Operation: "backup", ID: "1"}
-	for _, s := range steps {
-		p.Phases = append(p.Phases, s.Phase)
-	}
-	p.Do = func(r *run.Run) (any, error) {
-		for _, s := range steps {
-			if _, err := run.Enter(r, s.Name, func(ctx context.Context, t *run.Task) (any, error) { return nil, s.do(ctx, t) }); err != nil {
-				return nil, err
-			}
-		}
-		return nil, nil
-	}
-	return p
-}
+func plan(steps ...runtest.Step) run.Plan { return runtest.Plan("backup", "1", steps...) }
 
 var sigint = &run.Interrupted{By: "SIGINT", Code: code.SIGINT}
 
@@ -110,7 +63,7 @@ const interrupted = "operation has been interrupted (SIGINT)"
 
 func TestEveryTransitionInOrder(t *testing.T) {
 	var a, b tape
-	err := run.Do(t.Context(), plan(phase("one", nil), phase("two", nil)), run.Options{Readers: []run.Reader{&a, &b}})
+	err := run.Do(t.Context(), plan(runtest.Phase("one", nil), runtest.Phase("two", nil)), run.Options{Readers: []run.Reader{&a, &b}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +71,7 @@ func TestEveryTransitionInOrder(t *testing.T) {
 		`end complete 0 "Backup completed" []`}
 	same(t, a.told(), want)
 	same(t, b.told(), want)
-	for i, e := range a.events {
+	for i, e := range a.Events() {
 		if e.Seq != int64(i+1) {
 			t.Errorf("event %d has seq %d", i+1, e.Seq)
 		}
@@ -165,9 +118,9 @@ func TestFirstErrorRules(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			stop := func() { cancel(sigint) }
 			var seen tape
-			work := phase("work", func(_ context.Context, task *run.Task) error { return tt.do(stop, task) })
+			work := runtest.Phase("work", func(_ context.Context, task *run.Task) error { return tt.do(stop, task) })
 			if tt.cleanup != nil {
-				work = work.cleaning(func(context.Context, *run.Task, error) error { return tt.cleanup(stop) })
+				work = work.Cleaning(func(context.Context, *run.Task, error) error { return tt.cleanup(stop) })
 			}
 			err := run.Do(ctx, plan(work), run.Options{Readers: []run.Reader{&seen}})
 			if got := code.Of(err); got != tt.code {
@@ -183,10 +136,10 @@ func TestFirstErrorRules(t *testing.T) {
 func TestCancelledByOwnFailure(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var seen tape
-	err := run.Do(ctx, plan(phase("work", func(context.Context, *run.Task) error {
+	err := run.Do(ctx, plan(runtest.Phase("work", func(context.Context, *run.Task) error {
 		cancel(code.New(code.Lock, "lock lost"))
 		return nil
-	}), phase("never", nil)), run.Options{Readers: []run.Reader{&seen}})
+	}), runtest.Phase("never", nil)), run.Options{Readers: []run.Reader{&seen}})
 	if got := code.Of(err); got != code.Lock {
 		t.Errorf("answer %v has code %d, want %d", err, got, code.Lock)
 	}
@@ -197,8 +150,8 @@ func TestPhasesAfterCommitAreFinished(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	finished := false
 	err := run.Do(ctx, plan(
-		phase("store", func(_ context.Context, t *run.Task) error { t.Commit(); cancel(sigint); return nil }),
-		phase("tidy", func(ctx context.Context, _ *run.Task) error { finished = true; return ctx.Err() }),
+		runtest.Phase("store", func(_ context.Context, t *run.Task) error { t.Commit(); cancel(sigint); return nil }),
+		runtest.Phase("tidy", func(ctx context.Context, _ *run.Task) error { finished = true; return ctx.Err() }),
 	), run.Options{})
 	if err != nil || !finished {
 		t.Errorf("got %v, finished %v; want nil and the last phase carried out", err, finished)
@@ -212,15 +165,15 @@ func TestGateIsAskedBeforeEachUnlockedPhase(t *testing.T) {
 		asked = append(asked, fmt.Sprintf("%s<%s seq=%d quiet=%v", e.Phase, e.Previous, e.Seq, e.Quiet))
 		return nil
 	}
-	locking, sync := phase("locking", nil), phase("syncing", nil)
+	locking, sync := runtest.Phase("locking", nil), runtest.Phase("syncing", nil)
 	locking.Locks, sync.Locked = true, true
-	err := run.Do(t.Context(), plan(phase("copy", nil), locking, sync, phase("store", nil)), run.Options{Gate: gate, Readers: []run.Reader{&seen}})
+	err := run.Do(t.Context(), plan(runtest.Phase("copy", nil), locking, sync, runtest.Phase("store", nil)), run.Options{Gate: gate, Readers: []run.Reader{&seen}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	same(t, asked, []string{"copy< seq=1 quiet=false", "locking<copy seq=2 quiet=true", "store<syncing seq=4 quiet=false"})
 	var quiet []string
-	for _, e := range seen.events {
+	for _, e := range seen.Events() {
 		if e.Quiet {
 			quiet = append(quiet, e.Phase)
 		}
@@ -231,7 +184,7 @@ func TestGateIsAskedBeforeEachUnlockedPhase(t *testing.T) {
 func TestVetoC27(t *testing.T) {
 	var seen tape
 	entered := false
-	err := run.Do(t.Context(), plan(phase("copy", nil), phase("locking", func(context.Context, *run.Task) error { entered = true; return nil })), run.Options{
+	err := run.Do(t.Context(), plan(runtest.Phase("copy", nil), runtest.Phase("locking", func(context.Context, *run.Task) error { entered = true; return nil })), run.Options{
 		Readers: []run.Reader{&seen},
 		Gate: func(_ context.Context, e run.Event) error {
 			if e.Phase == "locking" {
@@ -250,7 +203,7 @@ func TestVetoC27(t *testing.T) {
 func TestInterruptedGate(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	entered := false
-	err := run.Do(ctx, plan(phase("copy", func(context.Context, *run.Task) error { entered = true; return nil })), run.Options{
+	err := run.Do(ctx, plan(runtest.Phase("copy", func(context.Context, *run.Task) error { entered = true; return nil })), run.Options{
 		Gate: func(context.Context, run.Event) error { cancel(sigint); return nil },
 	})
 	if code.Of(err) != code.SIGINT || entered {
@@ -260,7 +213,7 @@ func TestInterruptedGate(t *testing.T) {
 
 func TestPanicsDoNotSkipTheCleanup(t *testing.T) {
 	cleaned := false
-	p := plan(phase("copy", func(context.Context, *run.Task) error { panic("bug") }).cleaning(func(_ context.Context, _ *run.Task, failed error) error {
+	p := plan(runtest.Phase("copy", func(context.Context, *run.Task) error { panic("bug") }).Cleaning(func(_ context.Context, _ *run.Task, failed error) error {
 		cleaned = failed != nil
 		panic("another")
 	}))
@@ -269,7 +222,7 @@ func TestPanicsDoNotSkipTheCleanup(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "panic: bug") || !cleaned {
 		t.Errorf("got %v, cleaned %v; want the first panic as error and a clean-up that knows it", err, cleaned)
 	}
-	if last := seen.events[len(seen.events)-1]; last.Kind != run.KindEnd || len(last.Errors) != 2 {
+	if last := seen.Last(); last.Kind != run.KindEnd || len(last.Errors) != 2 {
 		t.Errorf("last event is %s, want an end with both panics", render(last))
 	}
 }
@@ -277,7 +230,7 @@ func TestPanicsDoNotSkipTheCleanup(t *testing.T) {
 func TestCleanupContextOutlivesTheInterruption(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var alive, bounded bool
-	p := plan(phase("copy", func(context.Context, *run.Task) error { cancel(sigint); return nil }).cleaning(func(ctx context.Context, _ *run.Task, _ error) error {
+	p := plan(runtest.Phase("copy", func(context.Context, *run.Task) error { cancel(sigint); return nil }).Cleaning(func(ctx context.Context, _ *run.Task, _ error) error {
 		_, bounded = ctx.Deadline()
 		alive = ctx.Err() == nil
 		return nil
@@ -291,7 +244,7 @@ func TestCleanupContextOutlivesTheInterruption(t *testing.T) {
 func TestHurryEndsTheCleanup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hurry := make(chan struct{})
-		p := plan(phase("copy", func(context.Context, *run.Task) error { return errors.New("boom") }).cleaning(
+		p := plan(runtest.Phase("copy", func(context.Context, *run.Task) error { return errors.New("boom") }).Cleaning(
 			func(ctx context.Context, _ *run.Task, _ error) error { close(hurry); <-ctx.Done(); return nil }))
 		start := time.Now()
 		err := run.Do(t.Context(), p, run.Options{Hurry: hurry})
@@ -308,7 +261,7 @@ func TestHangingReaderDelaysNobody(t *testing.T) {
 		hang := run.ReaderFunc(func(ctx context.Context, _ run.Event) { <-ctx.Done(); close(released) })
 		var inRun time.Duration
 		start := time.Now()
-		err := run.Do(t.Context(), plan(phase("one", nil), phase("two", func(context.Context, *run.Task) error {
+		err := run.Do(t.Context(), plan(runtest.Phase("one", nil), runtest.Phase("two", func(context.Context, *run.Task) error {
 			inRun = time.Since(start)
 			return nil
 		})), run.Options{Readers: []run.Reader{hang, &seen}, DrainWithin: 3 * time.Second})
@@ -330,13 +283,13 @@ func TestPercentRules(t *testing.T) {
 	}
 	var seen tape
 	err := run.Do(t.Context(), plan(
-		phase("prepare", func(_ context.Context, task *run.Task) error {
+		runtest.Phase("prepare", func(_ context.Context, task *run.Task) error {
 			task.Progress(run.Progress{})
 			task.Progress(run.Progress{LSN: 5})
 			percents(task, 0, 0, 3, 2, 3, 100, 150, 200)
 			return nil
 		}),
-		phase("again", func(_ context.Context, task *run.Task) error { percents(task, -5, 0, 1); return nil }),
+		runtest.Phase("again", func(_ context.Context, task *run.Task) error { percents(task, -5, 0, 1); return nil }),
 	), run.Options{Readers: []run.Reader{&seen}})
 	if err != nil {
 		t.Fatal(err)
@@ -350,7 +303,7 @@ func TestPercentRules(t *testing.T) {
 func TestAdvanceFromManyGoroutines(t *testing.T) {
 	var seen tape
 	var meter run.Meter
-	err := run.Do(t.Context(), plan(phase("copy", func(_ context.Context, task *run.Task) error {
+	err := run.Do(t.Context(), plan(runtest.Phase("copy", func(_ context.Context, task *run.Task) error {
 		task.Total(1000)
 		var wg sync.WaitGroup
 		for range 4 {
@@ -370,7 +323,7 @@ func TestAdvanceFromManyGoroutines(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := -1
-	for i, e := range seen.events {
+	for i, e := range seen.Events() {
 		if e.Kind != run.KindProgress {
 			continue
 		}
@@ -393,7 +346,7 @@ func TestAdvanceFromManyGoroutines(t *testing.T) {
 func TestStallIsToldOncePerIdlePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen tape
-		err := run.Do(t.Context(), plan(phase("copy", func(_ context.Context, task *run.Task) error {
+		err := run.Do(t.Context(), plan(runtest.Phase("copy", func(_ context.Context, task *run.Task) error {
 			task.Total(1 << 40)
 			for range 10 { // moves, but never by a percent
 				time.Sleep(50 * time.Second)
@@ -401,7 +354,7 @@ func TestStallIsToldOncePerIdlePeriod(t *testing.T) {
 			}
 			time.Sleep(200 * time.Second)
 			return nil
-		}), phase("prepare", func(_ context.Context, task *run.Task) error {
+		}), runtest.Phase("prepare", func(_ context.Context, task *run.Task) error {
 			for lsn := range uint64(10) { // scans, but never a percent
 				time.Sleep(50 * time.Second)
 				task.Progress(run.Progress{LSN: lsn + 1})
@@ -425,7 +378,7 @@ func TestNothingIsToldAfterTheEnd(t *testing.T) {
 			late.Warn("too late")
 		}
 	})
-	p := plan(phase("one", func(_ context.Context, task *run.Task) error { late = task; return nil }))
+	p := plan(runtest.Phase("one", func(_ context.Context, task *run.Task) error { late = task; return nil }))
 	if err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{straggler, &seen}}); err != nil {
 		t.Fatal(err)
 	}
@@ -436,13 +389,11 @@ func TestNothingIsToldAfterTheEnd(t *testing.T) {
 
 func TestEndCarriesTheResultBesideItsOwnFields(t *testing.T) {
 	var seen tape
-	p := plan(phase("one", nil))
-	do := p.Do
-	p.Do = func(r *run.Run) (any, error) { _, err := do(r); return map[string]any{"lock_ms": 12.5}, err }
+	p := runtest.Result(plan(runtest.Phase("one", nil)), map[string]any{"lock_ms": 12.5})
 	if err := run.Do(t.Context(), p, run.Options{Readers: []run.Reader{&seen}}); err != nil {
 		t.Fatal(err)
 	}
-	line, err := json.Marshal(seen.events[len(seen.events)-1])
+	line, err := json.Marshal(seen.Last())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -461,13 +412,13 @@ func TestFailOutranksALaterInterruptionA18(t *testing.T) {
 	var seen tape
 	ctx, cancel := context.WithCancelCause(t.Context())
 	lost := code.New(code.Lock, "lock lost")
-	p := plan(phase("locked", func(ctx context.Context, task *run.Task) error {
+	p := plan(runtest.Phase("locked", func(ctx context.Context, task *run.Task) error {
 		task.Fail(lost)
 		task.Fail(errors.New("a consequence"))
 		<-ctx.Done()
 		cancel(&run.Interrupted{By: "SIGINT", Code: code.SIGINT})
 		return context.Cause(ctx)
-	}).cleaning(func(_ context.Context, task *run.Task, failed error) error {
+	}).Cleaning(func(_ context.Context, task *run.Task, failed error) error {
 		if !errors.Is(failed, lost) {
 			t.Errorf("clean-up after %v, want %v", failed, lost)
 		}
@@ -479,12 +430,12 @@ func TestFailOutranksALaterInterruptionA18(t *testing.T) {
 	if code.Of(err) != code.Lock {
 		t.Errorf("got %v, want the lock's code", err)
 	}
-	end := seen.events[len(seen.events)-1]
+	end := seen.Last()
 	want := []string{"lock lost", "operation has been interrupted (SIGINT)", "clean-up: one", "clean-up: two"}
 	if !slices.Equal(end.Errors, want) || end.State != run.Failed || end.InterruptedBy != "SIGINT" || !slices.Equal(end.Leftovers, []string{"f"}) {
 		t.Errorf("end is %+v, want errors %q", end, want)
 	}
-	if left := seen.events[len(seen.events)-3]; left.Message != "a file is left" {
+	if left := seen.Events()[len(seen.Events())-3]; left.Message != "a file is left" {
 		t.Errorf("before the end comes %+v, want what is left", left)
 	}
 }
@@ -493,7 +444,7 @@ func TestFailOutranksALaterInterruptionA18(t *testing.T) {
 func TestFailAfterAnInterruptionIsAConsequence(t *testing.T) {
 	var seen tape
 	ctx, cancel := context.WithCancelCause(t.Context())
-	err := run.Do(ctx, plan(phase("one", func(_ context.Context, task *run.Task) error {
+	err := run.Do(ctx, plan(runtest.Phase("one", func(_ context.Context, task *run.Task) error {
 		cancel(&run.Interrupted{By: "SIGTERM", Code: code.SIGTERM})
 		task.Fail(errors.New("a consequence"))
 		return nil
@@ -507,20 +458,20 @@ func TestDestructiveIsRememberedBefore(t *testing.T) {
 	var kept []run.Event
 	var seen tape
 	journal := func(_ context.Context, e run.Event) error { kept = append(kept, e); return nil }
-	err := run.Do(t.Context(), plan(phase("publish", func(ctx context.Context, task *run.Task) error {
+	err := run.Do(t.Context(), plan(runtest.Phase("publish", func(ctx context.Context, task *run.Task) error {
 		if err := task.Destructive(ctx); err != nil || len(kept) != 1 || !kept[0].Destructive || kept[0].Phase != "publish" {
 			t.Errorf("got %v, kept %+v; want it kept when the call returns", err, kept)
 		}
 		return errors.New("no")
 	})), run.Options{Readers: []run.Reader{&seen}, Journal: journal})
-	if end := seen.events[len(seen.events)-1]; err == nil || !end.Destructive {
+	if end := seen.Last(); err == nil || !end.Destructive {
 		t.Errorf("got %v, end %+v; want a destructive end", err, end)
 	}
 	refuse := func(context.Context, run.Event) error { return errors.New("disk full") }
 	seen = tape{}
-	err = run.Do(t.Context(), plan(phase("publish", func(ctx context.Context, task *run.Task) error { return task.Destructive(ctx) })),
+	err = run.Do(t.Context(), plan(runtest.Phase("publish", func(ctx context.Context, task *run.Task) error { return task.Destructive(ctx) })),
 		run.Options{Readers: []run.Reader{&seen}, Journal: refuse})
-	if end := seen.events[len(seen.events)-1]; err == nil || end.Destructive {
+	if end := seen.Last(); err == nil || end.Destructive {
 		t.Errorf("got %v, end %+v; want an error before anything was destroyed", err, end)
 	}
 }
@@ -530,8 +481,8 @@ func TestDestructiveIsRememberedBefore(t *testing.T) {
 func TestWhatIsTakenIsGivenBackNewestFirst(t *testing.T) {
 	var seen tape
 	var back []string
-	take := func(name string, err error) step {
-		return phase(name, nil).cleaning(func(context.Context, *run.Task, error) error { back = append(back, name); return err })
+	take := func(name string, err error) runtest.Step {
+		return runtest.Phase(name, nil).Cleaning(func(context.Context, *run.Task, error) error { back = append(back, name); return err })
 	}
 	p := plan(take("redo", nil), take("lock", errors.New("held")), take("copy", nil))
 	do := p.Do
@@ -560,7 +511,7 @@ func TestWhatIsTakenIsGivenBackNewestFirst(t *testing.T) {
 }
 
 func TestAPhaseThatIsNotInThePlanFails(t *testing.T) {
-	p := plan(phase("one", nil))
+	p := plan(runtest.Phase("one", nil))
 	p.Do = func(r *run.Run) (any, error) {
 		return run.Enter(r, "two", func(context.Context, *run.Task) (any, error) { return nil, nil })
 	}
@@ -573,7 +524,7 @@ func TestAPhaseThatIsNotInThePlanFails(t *testing.T) {
 func TestOpening(t *testing.T) {
 	opening := []run.Event{{Kind: run.KindNote, Message: "one crashed"}, {Kind: run.KindWarning, Message: "it is empty"}}
 	var seen tape
-	if err := run.Do(t.Context(), plan(phase("one", nil), phase("two", nil)), run.Options{Readers: []run.Reader{&seen}, Opening: opening}); err != nil {
+	if err := run.Do(t.Context(), plan(runtest.Phase("one", nil), runtest.Phase("two", nil)), run.Options{Readers: []run.Reader{&seen}, Opening: opening}); err != nil {
 		t.Fatal(err)
 	}
 	same(t, seen.told(), []string{
@@ -582,6 +533,6 @@ func TestOpening(t *testing.T) {
 	})
 	seen = tape{}
 	no := func(context.Context, run.Event) error { return errors.New("no") }
-	_ = run.Do(t.Context(), plan(phase("one", nil)), run.Options{Readers: []run.Reader{&seen}, Opening: opening, Gate: no})
+	_ = run.Do(t.Context(), plan(runtest.Phase("one", nil)), run.Options{Readers: []run.Reader{&seen}, Opening: opening, Gate: no})
 	same(t, seen.told(run.KindPhase, run.KindNote, run.KindWarning), []string{"note one crashed", "warning it is empty", "phase failed<"})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -57,15 +58,13 @@ func told(steps []Progress) string {
 
 func TestHistoryTellsARun(t *testing.T) {
 	lock := 12.5
-	result := func() any {
-		return map[string]any{"lock_ms": lock, "bytes": 7, "lsn": uint64(1) << 62, "binlog_file": "b.000001", "binlog_position": 157, "gtid_executed": "u:1-3"}
-	}
+	result := map[string]any{"lock_ms": lock, "bytes": 7, "lsn": uint64(1) << 62, "binlog_file": "b.000001", "binlog_position": 157, "gtid_executed": "u:1-3"}
 	fifty := 50
-	work := run.Phase{Name: "copying", Do: func(_ context.Context, task *run.Task) error {
+	work := runtest.Phase("copying", func(_ context.Context, task *run.Task) error {
 		task.Databases([]string{"a`b", "c"})
 		task.Progress(run.Progress{Percent: &fifty})
 		return nil
-	}}
+	})
 	for _, c := range []struct {
 		name  string
 		then  error
@@ -80,10 +79,11 @@ func TestHistoryTellsARun(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t, t.TempDir())
 			begin(t, s, Operation{ID: "one", Operation: "backup", PID: 7, Host: "h"})
-			plan := run.Plan{Operation: "backup", ID: "one", Result: result, Phases: []run.Phase{work, {Name: "sealing", Do: func(context.Context, *run.Task) error { return c.then }}}}
+			sealing := runtest.Phase("sealing", func(context.Context, *run.Task) error { return c.then })
 			if c.then != nil {
-				plan.Cleanup = func(context.Context, *run.Task, error) error { return errors.New("x") }
+				sealing = sealing.Cleaning(func(context.Context, *run.Task, error) error { return errors.New("x") })
 			}
+			plan := runtest.Result(runtest.Plan("backup", "one", work, sealing), result)
 			if err := run.Do(t.Context(), plan, run.Options{Readers: []run.Reader{s}}); !errors.Is(err, c.then) {
 				t.Fatalf("got %v, want %v", err, c.then)
 			}
