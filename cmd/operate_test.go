@@ -13,6 +13,7 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 )
 
 // operate runs a plan made of one phase and a clean-up as the command line would.
@@ -21,31 +22,12 @@ func (h *home) operate(t *testing.T, f flags, work func(context.Context, *run.Ta
 	env := h.env(t)
 	a := &app{env: env}
 	return a.operate(t.Context(), job{kind: "backup", first: "copying", flags: f, plan: func(_ context.Context, _ *wiring, d *operate.Draft) (run.Plan, error) {
-		return planOf(d, []string{"copying"}, func(ctx context.Context, _ string, task *run.Task) error {
-			if cleanup != nil {
-				task.Cleanup(cleanup)
-			}
-			return work(ctx, task)
-		}), nil
-	}})
-}
-
-// planOf is a plan whose phases all do the same.
-func planOf(d *operate.Draft, phases []string, work func(ctx context.Context, phase string, t *run.Task) error) run.Plan {
-	plan := run.Plan{Operation: "backup", ID: d.Row.ID}
-	for _, name := range phases {
-		plan.Phases = append(plan.Phases, run.Phase{Name: name})
-	}
-	plan.Do = func(r *run.Run) (any, error) {
-		for _, name := range phases {
-			_, err := run.Enter(r, name, func(ctx context.Context, t *run.Task) (any, error) { return nil, work(ctx, name, t) })
-			if err != nil {
-				return nil, err
-			}
+		step := runtest.Phase("copying", work)
+		if cleanup != nil {
+			step = step.Cleaning(cleanup)
 		}
-		return nil, nil
-	}
-	return plan
+		return runtest.Plan("backup", d.Row.ID, step), nil
+	}})
 }
 
 // without drops the parts of the start line that differ from run to run.
@@ -222,10 +204,6 @@ func TestTheBarShowsOneMoment(t *testing.T) {
 	h := newHome(t, "")
 	env := h.env(t)
 	env.Terminal = true
-	var phases []string
-	for i := range 6 {
-		phases = append(phases, fmt.Sprintf("phase_%d", i))
-	}
 	full := 100
 	work := func(ctx context.Context, name string, task *run.Task) error {
 		if strings.ContainsAny(name, "024") {
@@ -239,9 +217,14 @@ func TestTheBarShowsOneMoment(t *testing.T) {
 		}
 		return nil
 	}
+	var steps []runtest.Step
+	for i := range 6 {
+		name := fmt.Sprintf("phase_%d", i)
+		steps = append(steps, runtest.Phase(name, func(ctx context.Context, t *run.Task) error { return work(ctx, name, t) }))
+	}
 	a := &app{env: env}
-	err := a.operate(t.Context(), job{kind: "backup", first: phases[0], plan: func(_ context.Context, _ *wiring, d *operate.Draft) (run.Plan, error) {
-		return planOf(d, phases, work), nil
+	err := a.operate(t.Context(), job{kind: "backup", first: steps[0].Name, plan: func(_ context.Context, _ *wiring, d *operate.Draft) (run.Plan, error) {
+		return runtest.Plan("backup", d.Row.ID, steps...), nil
 	}})
 	if err != nil {
 		t.Fatal(err)

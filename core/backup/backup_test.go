@@ -19,6 +19,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/examples/workload"
@@ -107,9 +108,10 @@ func (l *lab) backup(change ...func(*backup.Config)) (backup.Result, []run.Event
 	if l.gusts != nil {
 		points = l.gusts
 	}
-	events := collect(syncpoint.With(ctx, points), plan, l.notLocked)
-	res, _ := events.all[len(events.all)-1].Result.(backup.Result)
-	return res, events.all, events.err
+	seen := new(runtest.Tape)
+	err = run.Do(syncpoint.With(ctx, points), plan, run.Options{Gate: l.notLocked, Readers: []run.Reader{seen}})
+	res, _ := seen.Last().Result.(backup.Result)
+	return res, seen.Events(), err
 }
 
 // notLocked is the gate of every backup of the lab: nobody is asked anything while the server
@@ -133,22 +135,6 @@ func phases(events []run.Event) (names []string) {
 	return names
 }
 
-type collected struct {
-	mu  sync.Mutex
-	all []run.Event
-	err error
-}
-
-func collect(ctx context.Context, plan run.Plan, gate func(context.Context, run.Event) error) *collected {
-	c := &collected{}
-	c.err = run.Do(ctx, plan, run.Options{Gate: gate, Readers: []run.Reader{run.ReaderFunc(func(_ context.Context, e run.Event) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.all = append(c.all, e)
-	})}})
-	return c
-}
-
 // restore restores the newest backup and starts a server on it.
 func (l *lab) restore(opts ...mysqldtest.Option) *mysqldtest.Server {
 	l.t.Helper()
@@ -162,8 +148,8 @@ func (l *lab) restore(opts ...mysqldtest.Option) *mysqldtest.Server {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if events := collect(ctx, plan, nil); events.err != nil {
-		l.t.Fatalf("restore: %v", events.err)
+	if err := run.Do(ctx, plan, run.Options{}); err != nil {
+		l.t.Fatalf("restore: %v", err)
 	}
 	return mysqldtest.StartDir(l.t, target, append(opts, mysqldtest.TCP())...)
 }

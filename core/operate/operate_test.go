@@ -19,22 +19,17 @@ import (
 	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/core/state"
 )
 
 // tape is a Listener that remembers.
 type tape struct {
-	mu          sync.Mutex
+	runtest.Tape
 	facts       operate.Facts
-	events      []run.Event
+	mu          sync.Mutex
 	interrupted []string
 	closed      bool
-}
-
-func (t *tape) Event(_ context.Context, e run.Event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.events = append(t.events, e)
 }
 
 func (t *tape) Starts(f operate.Facts) { t.facts = f }
@@ -49,24 +44,13 @@ func (t *tape) Closed() { t.closed = true }
 
 // words are the lines of what was told.
 func (t *tape) words() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var all []string
-	for _, e := range t.events {
+	for _, e := range t.Events() {
 		if text := operate.LineOf(e).Text; text != "" {
 			all = append(all, text)
 		}
 	}
 	return all
-}
-
-func (t *tape) end() run.Event {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.events) == 0 {
-		return run.Event{}
-	}
-	return t.events[len(t.events)-1]
 }
 
 // Warn and Error make the tape a Log.
@@ -85,9 +69,7 @@ func config(dir string, to *tape, work func(context.Context, *run.Task) error) o
 }
 
 func planOf(id string, work func(context.Context, *run.Task) error) run.Plan {
-	return run.Plan{Operation: "backup", ID: id, Phases: []run.Phase{{Name: "copying"}}, Do: func(r *run.Run) (any, error) {
-		return run.Enter(r, "copying", func(ctx context.Context, t *run.Task) (any, error) { return nil, work(ctx, t) })
-	}}
+	return runtest.Plan("backup", id, runtest.Phase("copying", work))
 }
 
 func untilInterrupted(ctx context.Context, _ *run.Task) error {
@@ -176,7 +158,7 @@ func TestASecondOneIsRefusedAndTheFirstCanBeCancelledByName(t *testing.T) {
 	if err := operate.Start(t.Context(), config(dir, &second, untilInterrupted)).Wait(); code.Of(err) != code.Busy {
 		t.Errorf("the second: got %v, want 11", err)
 	}
-	if got := second.end(); got.Code != int(code.Busy) || got.Message != "Operation aborted" {
+	if got := second.Last(); got.Code != int(code.Busy) || got.Message != "Operation aborted" {
 		t.Errorf("the second ends with %+v", got)
 	}
 	if st := o.Status(); st.State != "running" || st.Phase != "copying" || st.ID != first.facts.ID {
@@ -230,7 +212,7 @@ func TestHurryNeedsNoCleanUp(t *testing.T) {
 	if err := o.Wait(); code.Of(err) != code.SIGINT {
 		t.Errorf("got %v (code %d), want 130", err, code.Of(err))
 	}
-	if end := to.end(); end.Kind != run.KindEnd || end.State != run.Cancelled || !slices.Contains(end.Errors, "the clean-up was left") {
+	if end := to.Last(); end.Kind != run.KindEnd || end.State != run.Cancelled || !slices.Contains(end.Errors, "the clean-up was left") {
 		t.Errorf("it ends with %+v", end)
 	}
 	if all := history(t, dir); len(all) != 1 || all[0].State != run.Cancelled || all[0].Ended.IsZero() || all[0].Phase != "copying" {
@@ -248,8 +230,8 @@ func TestHurryAfterTheCommitIsSuccess(t *testing.T) {
 	if err := o.Wait(); err != nil {
 		t.Errorf("got %v, want success", err)
 	}
-	if all := history(t, dir); to.end().Message != "Backup completed" || len(all) != 1 || all[0].State != run.CompleteWithWarnings {
-		t.Errorf("it ends with %+v, the history has %+v; want it complete", to.end(), all)
+	if all := history(t, dir); to.Last().Message != "Backup completed" || len(all) != 1 || all[0].State != run.CompleteWithWarnings {
+		t.Errorf("it ends with %+v, the history has %+v; want it complete", to.Last(), all)
 	}
 }
 

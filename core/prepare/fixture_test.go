@@ -24,6 +24,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/xtrabackup"
 	"github.com/remora-backup/remora/examples/workload"
@@ -297,14 +298,9 @@ func do(t *testing.T, ctx context.Context, cfg prepare.Config) ([]run.Event, err
 	if err != nil {
 		t.Fatal(err)
 	}
-	var mu sync.Mutex
-	var all []run.Event
-	err = run.Do(ctx, plan, run.Options{Readers: []run.Reader{run.ReaderFunc(func(_ context.Context, e run.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, e)
-	})}})
-	return all, err
+	seen := new(runtest.Tape)
+	err = run.Do(ctx, plan, run.Options{Readers: []run.Reader{seen}})
+	return seen.Events(), err
 }
 
 // same starts a server on the directory, lets it follow the source from the position, and

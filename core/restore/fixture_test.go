@@ -26,6 +26,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -378,28 +379,14 @@ func config(t *testing.T, storage plug.Storage, target string) restore.Config {
 	return restore.Config{ID: "r1", Repo: r, BackupID: repo.Latest, Target: target, Mysqld: mysqldtest.Binary(t), BufferPool: 128 << 20}
 }
 
-// events collects what a run told.
-type events struct {
-	mu   sync.Mutex
-	list []run.Event
-}
-
-func (e *events) Event(_ context.Context, ev run.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, ev)
-}
-
-func (e *events) end() run.Event { return e.list[len(e.list)-1] }
-
 // do runs a restore.
-func do(t *testing.T, ctx context.Context, cfg restore.Config) (*events, error) {
+func do(t *testing.T, ctx context.Context, cfg restore.Config) (*runtest.Tape, error) {
 	t.Helper()
 	plan, err := restore.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := new(events)
+	seen := new(runtest.Tape)
 	err = run.Do(ctx, plan, run.Options{Readers: []run.Reader{seen}})
 	return seen, err
 }
@@ -419,7 +406,7 @@ func (s *stopAt) At(ctx context.Context, p syncpoint.Point) error {
 }
 
 // doUntil interrupts a restore at a point.
-func doUntil(t *testing.T, cfg restore.Config, p syncpoint.Point) (*events, error) {
+func doUntil(t *testing.T, cfg restore.Config, p syncpoint.Point) (*runtest.Tape, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)

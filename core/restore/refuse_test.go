@@ -29,7 +29,7 @@ func refused(t *testing.T, cfg restore.Config, want code.Code, text string) erro
 	if after := listing(t, cfg.Target); after != before {
 		t.Errorf("the target changed: got\n%.2000s\nwant\n%.2000s", after, before)
 	}
-	if end := seen.end(); end.Message != "Operation aborted" {
+	if end := seen.Last(); end.Message != "Operation aborted" {
 		t.Errorf("last message: got %q, want %q", end.Message, "Operation aborted")
 	}
 	return err
@@ -264,7 +264,7 @@ func TestFlippedByte(t *testing.T) {
 		}
 		seen, err := do(t, t.Context(), cfg)
 		checkCode(t, err, code.Integrity, name)
-		if end := seen.end(); !strings.HasPrefix(end.Message, "Operation aborted. Incomplete files in") {
+		if end := seen.Last(); !strings.HasPrefix(end.Message, "Operation aborted. Incomplete files in") {
 			t.Errorf("last message: got %q", end.Message)
 		}
 		unstartable(t, cfg.Target)

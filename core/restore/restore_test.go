@@ -18,6 +18,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/core/staging"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -39,7 +40,7 @@ func TestRestore(t *testing.T) {
 	}
 	checkPhases(t, seen)
 	checkProgress(t, seen)
-	checkResult(t, f, seen.end(), target)
+	checkResult(t, f, seen.Last(), target)
 	if got, want := storage.packed.Load(), f.manifest.Packs.Size; got > want {
 		t.Errorf("bytes of packs read: got %d, want at most %d", got, want)
 	}
@@ -75,13 +76,11 @@ func checkBinlogUsed(t *testing.T, dir string) {
 	}
 }
 
-func checkPhases(t *testing.T, seen *events) {
+func checkPhases(t *testing.T, seen *runtest.Tape) {
 	t.Helper()
 	var got []string
-	for _, e := range seen.list {
-		if e.Kind == run.KindPhase {
-			got = append(got, e.Phase)
-		}
+	for _, e := range seen.Events(run.KindPhase) {
+		got = append(got, e.Phase)
 	}
 	want := []string{restore.PhaseInfo, restore.PhaseFetch, restore.PhasePrepare, restore.PhasePublish, run.PhaseCompleted}
 	if !slices.Equal(got, want) {
@@ -91,13 +90,11 @@ func checkPhases(t *testing.T, seen *events) {
 
 // Each phase with progress begins without a percent; percents grow, none comes twice, and
 // the last one is 100.
-func checkProgress(t *testing.T, seen *events) {
+func checkProgress(t *testing.T, seen *runtest.Tape) {
 	t.Helper()
 	told := map[string][]*int{}
-	for _, e := range seen.list {
-		if e.Kind == run.KindProgress {
-			told[e.Phase] = append(told[e.Phase], e.Percent)
-		}
+	for _, e := range seen.Events(run.KindProgress) {
+		told[e.Phase] = append(told[e.Phase], e.Percent)
 	}
 	for _, phase := range []string{restore.PhaseFetch, restore.PhasePrepare} {
 		list := told[phase]

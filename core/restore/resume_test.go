@@ -33,8 +33,8 @@ func TestInterruptEverywhere(t *testing.T) {
 		}
 		seen, err := doUntil(t, config(t, storage, target), p)
 		var i *run.Interrupted
-		if !errors.As(err, &i) || code.Of(err) != code.SIGINT || seen.end().State != run.Cancelled {
-			t.Fatalf("interrupted at %s: got %v, state %s", p, err, seen.end().State)
+		if !errors.As(err, &i) || code.Of(err) != code.SIGINT || seen.Last().State != run.Cancelled {
+			t.Fatalf("interrupted at %s: got %v, state %s", p, err, seen.Last().State)
 		}
 		switch p {
 		case syncpoint.FetchDone, syncpoint.PrepareProgress, syncpoint.PrepareDone, syncpoint.PublishRename:
@@ -46,8 +46,8 @@ func TestInterruptEverywhere(t *testing.T) {
 	}
 	// After the last rename nothing can be interrupted any more.
 	seen, err := doUntil(t, config(t, storage, target), syncpoint.PublishRenamed)
-	if err != nil || seen.end().State != run.Complete {
-		t.Fatalf("interrupted after the end: got %v, state %s", err, seen.end().State)
+	if err != nil || seen.Last().State != run.Complete {
+		t.Fatalf("interrupted after the end: got %v, state %s", err, seen.Last().State)
 	}
 	checkFiles(t, target)
 	f.check(t, target)
@@ -125,8 +125,8 @@ func TestResumeNoticesMissingFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, all := storage.packed.Load(), f.manifest.Packs.Size; got < all/2 || seen.end().State != run.CompleteWithWarnings {
-			t.Errorf("%s: fetched again %d of %d bytes, state %s", name, got, all, seen.end().State)
+		if got, all := storage.packed.Load(), f.manifest.Packs.Size; got < all/2 || seen.Last().State != run.CompleteWithWarnings {
+			t.Errorf("%s: fetched again %d of %d bytes, state %s", name, got, all, seen.Last().State)
 		}
 	}
 }
@@ -150,11 +150,11 @@ func TestPrepareInterrupted(t *testing.T) {
 		t.Errorf("bytes fetched again: got %d of %d", got, want)
 	}
 	warned := false
-	for _, e := range seen.list {
+	for _, e := range seen.Events() {
 		warned = warned || e.Kind == run.KindWarning && strings.Contains(e.Message, "fetched anew")
 	}
-	if !warned || seen.end().State != run.CompleteWithWarnings {
-		t.Errorf("warning of the second fetch: got %v, state %s", warned, seen.end().State)
+	if !warned || seen.Last().State != run.CompleteWithWarnings {
+		t.Errorf("warning of the second fetch: got %v, state %s", warned, seen.Last().State)
 	}
 }
 
