@@ -2,20 +2,16 @@ package backup_test
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/needs"
-	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -24,48 +20,9 @@ import (
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/examples/workload"
 	"github.com/remora-backup/remora/plugins/fs"
+	"github.com/remora-backup/remora/plugins/mysqllock"
+	"github.com/remora-backup/remora/plugins/sdk"
 )
-
-// sessionLock is a plug.Lock on one connection, without a process around it.
-type sessionLock struct{ db *sql.DB }
-
-type sessionHeld struct {
-	conn   *sql.Conn
-	owner  uint64
-	unlock string
-	at     time.Time
-	waited time.Duration
-}
-
-func (l sessionLock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
-	conn, err := l.db.Conn(context.WithoutCancel(ctx))
-	if err != nil {
-		return nil, err
-	}
-	h := &sessionHeld{conn: conn, unlock: "UNLOCK INSTANCE"}
-	statement := "LOCK INSTANCE FOR BACKUP"
-	if scope == plug.ScopeTables {
-		statement, h.unlock = "FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES"
-	}
-	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&h.owner); err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	if _, err := conn.ExecContext(ctx, statement); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	h.at, h.waited = time.Now(), time.Since(began)
-	return h, nil
-}
-
-func (h *sessionHeld) Owner() uint64               { return h.owner }
-func (h *sessionHeld) Waited() time.Duration       { return h.waited }
-func (h *sessionHeld) Check(context.Context) error { return nil }
-func (h *sessionHeld) Lost() <-chan struct{}       { return nil }
-func (h *sessionHeld) Release(ctx context.Context) (time.Duration, error) {
-	_, err := h.conn.ExecContext(ctx, h.unlock)
-	return time.Since(h.at), errors.Join(err, h.conn.Close())
-}
 
 // lab is a source server and a place for backups.
 type lab struct {
@@ -96,7 +53,12 @@ func (l *lab) backup(change ...func(*backup.Config)) (backup.Result, []run.Event
 		l.t.Fatal(err)
 	}
 	defer s.Close()
-	cfg := backup.Config{Server: s, Storage: l.storage, Lock: sessionLock{l.source.DB()}, Compression: repo.Zstd, Version: "test"}
+	lock, err := mysqllock.Open(mysqllock.Config{Lease: "1m"}, sdk.Server{Socket: l.source.Socket, User: "root"})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer lock.Drain(ctx)
+	cfg := backup.Config{Server: s, Storage: l.storage, Lock: lock, Compression: repo.Zstd, Version: "test"}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -1,11 +1,11 @@
 package backup_test
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +14,7 @@ import (
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/needs"
-	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -27,6 +27,12 @@ func TestFaults(t *testing.T) {
 	l.numbers()
 	l.source.Exec(flat([]string{"CREATE DATABASE s"}, table("s.t", 3000, ""), table("s.u", 30, ""), table("s.v", 30, ""))...)
 	at := func(name string) string { return filepath.Join(l.source.Dir, "s", name) }
+	blocked := new(plugtest.MemoryLock)
+	defer blocked.Block()()
+	idle, err := strconv.ParseUint(l.source.QueryString("SELECT CONNECTION_ID()"), 10, 64) // of the test's own pool
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name string
 		do   func(t *testing.T) (undo func())
@@ -91,8 +97,8 @@ func TestFaults(t *testing.T) {
 			}
 			return func() { os.Rename(cnf+".own", cnf) }
 		}, nil, code.ServerGone, []string{l.source.Dir, "another"}},
-		{"not the lock that it is said to be", nil, func(c *backup.Config) { c.Lock = noLock{c.Lock} }, code.Lock, []string{"lock plugin says"}},
-		{"lock not granted", nil, func(c *backup.Config) { c.Lock = refused{} }, code.Lock, []string{"not granted"}},
+		{"not the lock that it is said to be", nil, func(c *backup.Config) { c.Lock = &plugtest.MemoryLock{Session: idle} }, code.Lock, []string{"lock plugin says"}},
+		{"lock not granted", nil, func(c *backup.Config) { c.Lock, c.LockWait = blocked, time.Millisecond }, code.Lock, []string{"not granted"}},
 		{"redo logging off and on again", func(t *testing.T) func() {
 			l.hold(syncpoint.CopyDone, 1, func() {
 				l.source.Exec("ALTER INSTANCE DISABLE INNODB REDO_LOG", "ALTER INSTANCE ENABLE INNODB REDO_LOG")
@@ -236,23 +242,4 @@ func (l *lab) nothingLeft(t *testing.T) {
 	if n := l.source.QueryString("SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_TYPE = 'BACKUP LOCK' AND LOCK_TYPE = 'SHARED'"); n != "0" {
 		t.Errorf("%s backup locks are held", n)
 	}
-}
-
-// noLock says that it holds a lock, and does not.
-type noLock struct{ plug.Lock }
-
-func (l noLock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
-	held, err := l.Lock.Acquire(ctx, scope, wait)
-	if err != nil {
-		return nil, err
-	}
-	_, err = held.(*sessionHeld).conn.ExecContext(ctx, "UNLOCK INSTANCE")
-	return held, err
-}
-
-// refused never gets the lock.
-type refused struct{}
-
-func (refused) Acquire(context.Context, plug.Scope, time.Duration) (plug.Held, error) {
-	return nil, &plug.LockTimeout{Scope: plug.ScopeBackup, Wait: time.Second}
 }

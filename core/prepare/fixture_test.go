@@ -2,9 +2,7 @@ package prepare_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -13,13 +11,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/remora-backup/remora/core/backup"
 	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
-	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/prepare"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
@@ -29,6 +25,8 @@ import (
 	"github.com/remora-backup/remora/core/xtrabackup"
 	"github.com/remora-backup/remora/examples/workload"
 	"github.com/remora-backup/remora/plugins/fs"
+	"github.com/remora-backup/remora/plugins/mysqllock"
+	"github.com/remora-backup/remora/plugins/sdk"
 )
 
 // source is a server with an export that was taken of it under load. The server has more
@@ -70,7 +68,12 @@ func newSource(t *testing.T) *source {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	plan, err := backup.New(t.Context(), backup.Config{Server: conn, Storage: storage, Lock: lock{db}, Version: "test"})
+	lock, err := mysqllock.Open(mysqllock.Config{Lease: "1m"}, sdk.Server{Socket: s.server.Socket, User: "root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Drain(t.Context())
+	plan, err := backup.New(t.Context(), backup.Config{Server: conn, Storage: storage, Lock: lock, Version: "test"})
 	if err == nil {
 		err = run.Do(t.Context(), plan, run.Options{})
 	}
@@ -114,37 +117,6 @@ func (s *source) busy(t *testing.T, o workload.Options) (stop func()) {
 			t.Errorf("writers: %v after %d transactions", failed, w.Transactions.Load())
 		}
 	})
-}
-
-// lock holds the backup lock on a session.
-type lock struct{ db *sql.DB }
-
-type held struct {
-	conn *sql.Conn
-	id   uint64
-	at   time.Time
-}
-
-func (l lock) Acquire(ctx context.Context, _ plug.Scope, _ time.Duration) (plug.Held, error) {
-	conn, err := l.db.Conn(context.WithoutCancel(ctx))
-	if err != nil {
-		return nil, err
-	}
-	h := &held{conn: conn, at: time.Now()}
-	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&h.id); err != nil {
-		return nil, err
-	}
-	_, err = conn.ExecContext(ctx, "LOCK INSTANCE FOR BACKUP")
-	return h, err
-}
-
-func (h *held) Owner() uint64               { return h.id }
-func (h *held) Waited() time.Duration       { return 0 }
-func (h *held) Check(context.Context) error { return nil }
-func (h *held) Lost() <-chan struct{}       { return nil }
-func (h *held) Release(ctx context.Context) (time.Duration, error) {
-	_, err := h.conn.ExecContext(ctx, "UNLOCK INSTANCE")
-	return time.Since(h.at), errors.Join(err, h.conn.Close())
 }
 
 // dir is a directory in the making.

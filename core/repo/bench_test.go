@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 // pages returns n bytes that compress as a sysbench table does: pages of 16 KiB, 15/16
@@ -79,7 +80,7 @@ func BenchmarkPack(b *testing.B) {
 }
 
 func benchPack(b *testing.B, data []byte, c Compression, parallel int) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	r, err := Open(b.Context(), m)
 	if err != nil {
 		b.Fatal(err)
@@ -116,7 +117,7 @@ func benchPack(b *testing.B, data []byte, c Compression, parallel int) {
 func BenchmarkFetch(b *testing.B) {
 	data := pages(64 << 20)
 	for _, c := range []Compression{None, Zstd} {
-		m := newMemory()
+		m := new(plugtest.Memory)
 		man, _, err := backup(b.Context(), m, source{"f": data}, Options{Compression: c, PackSize: 8 << 20}, 1<<20)
 		if err != nil {
 			b.Fatal(err)
@@ -135,7 +136,7 @@ func BenchmarkFetch(b *testing.B) {
 // indexHeap writes and checks an index of so many extents of 1 MiB and returns the most
 // memory that was in use, without what the storage keeps.
 func indexHeap(tb testing.TB, extents int64) uint64 {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	r, err := Open(tb.Context(), m)
 	if err != nil {
 		tb.Fatal(err)
@@ -154,7 +155,7 @@ func indexHeap(tb testing.TB, extents int64) uint64 {
 	}
 	base := heap(m)
 	var peak uint64
-	m.fault = func(_ context.Context, op, _ string, _ io.Reader) error {
+	m.Hook = func(_ context.Context, op, _ string, _ io.Reader) error {
 		if op == "put" || op == "get" {
 			peak = max(peak, heap(m))
 		}
@@ -188,12 +189,12 @@ func indexHeap(tb testing.TB, extents int64) uint64 {
 }
 
 // heap is the live memory in bytes without the objects of m.
-func heap(m *memory) uint64 {
+func heap(m *plugtest.Memory) uint64 {
 	runtime.GC()
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)
 	var kept uint64
-	for _, b := range m.all() {
+	for _, b := range m.All() {
 		kept += uint64(cap(b))
 	}
 	return s.HeapAlloc - min(kept, s.HeapAlloc)

@@ -18,6 +18,7 @@ import (
 	"lukechampine.com/blake3"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 // names is the test of an error that damage must give: its code, and the object's name.
@@ -33,31 +34,31 @@ func names(err error, name string) error {
 
 // small returns a storage with a backup of few bytes but each kind of object, more than
 // one pack and more than one segment of the index.
-func small(t *testing.T) (*memory, Manifest) {
+func small(t *testing.T) (*plugtest.Memory, Manifest) {
 	t.Helper()
-	m := newMemory()
+	m := new(plugtest.Memory)
 	return m, mustBackup(t, m, makeSource(5, 3, 700), Options{Compression: Zstd, PackSize: 300, segment: 500}, 300)
 }
 
 func TestDamageIsFound(t *testing.T) {
 	good, man := small(t)
-	other := good.clone()
+	other := good.Clone()
 	mustBackup(t, other, makeSource(6, 3, 700), Options{Compression: Zstd, PackSize: 300, segment: 500}, 300)
 	if err := verify(t.Context(), good, man.ID); err != nil {
 		t.Fatal(err)
 	}
-	try := func(what, name string, change func(m *memory)) {
+	try := func(what, name string, change func(m *plugtest.Memory)) {
 		t.Helper()
-		m := good.clone()
+		m := good.Clone()
 		change(m)
 		if err := names(verify(t.Context(), m, man.ID), name); err != nil {
 			t.Errorf("%s %s: %v", name, what, err)
 		}
 	}
 	kinds := map[string]bool{}
-	for name, b := range good.all() {
+	for name, b := range good.All() {
 		kinds[strings.TrimRight(path.Base(name), "-0123456789")] = true
-		put := func(what string, b []byte) { try(what, name, func(m *memory) { m.objects[name] = b }) }
+		put := func(what string, b []byte) { try(what, name, func(m *plugtest.Memory) { m.Set(name, b) }) }
 		for i := range b {
 			flipped := bytes.Clone(b)
 			flipped[i] ^= 1 << (i % 8)
@@ -68,9 +69,9 @@ func TestDamageIsFound(t *testing.T) {
 		put("cut to nothing", nil)
 		put("with a byte more", append(bytes.Clone(b), 0))
 		if name != manifestName(man.ID) {
-			try("removed", name, func(m *memory) { delete(m.objects, name) })
+			try("removed", name, func(m *plugtest.Memory) { m.Remove(name) })
 		}
-		for with, theirs := range other.all() {
+		for with, theirs := range other.All() {
 			if !bytes.Equal(theirs, b) {
 				put("replaced with "+with, theirs)
 			}
@@ -84,9 +85,9 @@ func TestDamageIsFound(t *testing.T) {
 func TestManifestOfOtherRepository(t *testing.T) {
 	one, man := small(t)
 	two, _ := small(t)
-	for name, b := range one.all() {
+	for name, b := range one.All() {
 		if name != configName {
-			two.objects[name] = b
+			two.Set(name, b)
 		}
 	}
 	if err := names(verify(t.Context(), two, man.ID), manifestName(man.ID)); err != nil {
@@ -96,14 +97,14 @@ func TestManifestOfOtherRepository(t *testing.T) {
 
 func TestNewerFormat(t *testing.T) {
 	m, man := small(t)
-	raw := bytes.Replace(m.objects[manifestName(man.ID)], []byte(`"format": 1`), []byte(`"format": 2`), 1)
+	raw := bytes.Replace(m.Bytes(manifestName(man.ID)), []byte(`"format": 1`), []byte(`"format": 2`), 1)
 	body := raw[:len(raw)-len(sealOf(nil))]
-	m.objects[manifestName(man.ID)] = []byte(string(body) + sealOf(body))
+	m.Set(manifestName(man.ID), []byte(string(body)+sealOf(body)))
 	if err := verify(t.Context(), m, man.ID); code.Of(err) != code.Version {
 		t.Errorf("got %v, want code %d", err, code.Version)
 	}
 	raw = []byte(strings.Replace(string(body), `"format": 2`, `"format": 1, "more": 2`, 1))
-	m.objects[manifestName(man.ID)] = []byte(string(raw) + sealOf(raw))
+	m.Set(manifestName(man.ID), []byte(string(raw)+sealOf(raw)))
 	if err := names(verify(t.Context(), m, man.ID), manifestName(man.ID)); err != nil {
 		t.Errorf("unknown field: %v", err)
 	}
@@ -116,7 +117,7 @@ func TestManifestTooLarge(t *testing.T) {
 }
 
 // forge writes a backup by hand: files, groups of packs, and all digests right.
-func forge(t *testing.T, m *memory, files []File, groups []group, packs map[string][]byte, bases ...string) string {
+func forge(t *testing.T, m *plugtest.Memory, files []File, groups []group, packs map[string][]byte, bases ...string) string {
 	t.Helper()
 	const id = "20300101T000000Z-0000"
 	r, err := Open(t.Context(), m)
@@ -131,7 +132,7 @@ func forge(t *testing.T, m *memory, files []File, groups []group, packs map[stri
 	var man Manifest
 	man.Format, man.ID, man.Repository, man.Compression, man.Bases = Format, id, r.config.Repository, Zstd, bases
 	for name, p := range packs {
-		m.objects[name] = p
+		m.Set(name, p)
 		if strings.HasPrefix(name, dirName(id)) {
 			man.Packs.Count++
 			man.Packs.Size += int64(len(p))
@@ -187,12 +188,12 @@ func TestIndexGroupsProveThemselves(t *testing.T) {
 
 // endless gives an object with no end.
 type endless struct {
-	*memory
+	*plugtest.Memory
 	name string
 }
 
 func (m endless) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	body, err := m.memory.Get(ctx, name, offset, length)
+	body, err := m.Memory.Get(ctx, name, offset, length)
 	if name == m.name && err == nil {
 		return io.NopCloser(io.MultiReader(body, zeroReader{})), nil
 	}
@@ -201,7 +202,7 @@ func (m endless) Get(ctx context.Context, name string, offset, length int64) (io
 
 func TestEndlessObjects(t *testing.T) {
 	m, man := small(t)
-	for name := range m.all() {
+	for name := range m.All() {
 		err := func() error {
 			r, err := Open(t.Context(), endless{m, name})
 			if err != nil {
@@ -240,7 +241,7 @@ func TestPackMustBeFull(t *testing.T) {
 		{"more at the start", 5, 1, "-data", code.Integrity},
 		{"less", 3, 0, "dat", code.Integrity},
 	} {
-		m := newMemory()
+		m := new(plugtest.Memory)
 		pack := packName("20300101T000000Z-0000", 1)
 		e := entry{Extent: Extent{File: 1, Length: 4}, at: tt.at, stored: 4, crc: crc32.Checksum(data, castagnoli), digest: blake3.Sum256(data)}
 		id := forge(t, m, []File{{ID: 1, Kind: KindOther, Path: "f", Size: 4}},
@@ -278,7 +279,7 @@ func TestExtentsMustCoverFiles(t *testing.T) {
 		{"part twice", 10, []entry{zeros(1, 0, 5), zeros(1, 0, 5), zeros(1, 5, 5)}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := newMemory()
+			m := new(plugtest.Memory)
 			id := forge(t, m, []File{{ID: 1, Kind: KindOther, Path: "f", Size: tt.size}}, []group{{entries: tt.entries}}, nil)
 			err := verify(t.Context(), m, id)
 			if tt.ok && err != nil {
@@ -293,7 +294,7 @@ func TestExtentsMustCoverFiles(t *testing.T) {
 
 // TestBase reads extents out of a pack of an earlier backup, as an incremental one does.
 func TestBase(t *testing.T) {
-	m, src := newMemory(), makeSource(1, 2, 9000)
+	m, src := new(plugtest.Memory), makeSource(1, 2, 9000)
 	base := mustBackup(t, m, src, Options{Compression: None}, 3000)
 	r, err := Open(t.Context(), m)
 	if err != nil {
@@ -322,9 +323,9 @@ func TestBase(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, got, source{f.Path: src[f.Path]})
-	for name := range m.all() {
+	for name := range m.All() {
 		if strings.HasPrefix(name, dirName(base.ID)+"pack-") {
-			delete(m.objects, name)
+			m.Remove(name)
 		}
 	}
 	if err := names(verify(t.Context(), m, id), packName(base.ID, 1)); err != nil {
@@ -355,7 +356,7 @@ func TestBomb(t *testing.T) {
 		{"is nothing", []byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := newMemory()
+			m := new(plugtest.Memory)
 			e := entry{Extent: Extent{File: 1, Length: length}, zstd: true, stored: uint32(len(tt.data)), crc: crc32.Checksum(tt.data, castagnoli)}
 			e.digest = blake3.Sum256(make([]byte, length))
 			pack := packName("20300101T000000Z-0000", 1)
@@ -409,7 +410,7 @@ func TestHostileNames(t *testing.T) {
 		if !utf8.ValidString(name) {
 			continue // JSON cannot carry it
 		}
-		m := newMemory()
+		m := new(plugtest.Memory)
 		id := forge(t, m, []File{f}, nil, nil)
 		if err := names(verify(t.Context(), m, id), filesName(id)); err != nil {
 			t.Errorf("%.50q: %v", name, err)

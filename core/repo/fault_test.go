@@ -17,6 +17,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
@@ -40,8 +41,8 @@ var faultOptions = Options{PackSize: 300, segment: 300}
 func TestEveryCallFails(t *testing.T) {
 	src := makeSource(9, 6, 6000)
 	var calls atomic.Int64
-	count := newMemory()
-	count.fault = func(context.Context, string, string, io.Reader) error { calls.Add(1); return nil }
+	count := new(plugtest.Memory)
+	count.Hook = func(context.Context, string, string, io.Reader) error { calls.Add(1); return nil }
 	mustBackup(t, count, src, faultOptions, 400)
 	total := calls.Load()
 	if total < 60 {
@@ -49,8 +50,8 @@ func TestEveryCallFails(t *testing.T) {
 	}
 	for _, fault := range faults {
 		for n := int64(1); n <= total; n++ {
-			m, at := newMemory(), new(atomic.Int64)
-			m.fault = func(context.Context, string, string, io.Reader) error {
+			m, at := new(plugtest.Memory), new(atomic.Int64)
+			m.Hook = func(context.Context, string, string, io.Reader) error {
 				if at.Add(1) == n {
 					return fault.err
 				}
@@ -80,8 +81,8 @@ func TestPutEndsEarly(t *testing.T) {
 				src = large // more than the buffers of a stream
 			}
 			for _, silent := range []bool{false, true} {
-				m := newMemory()
-				m.fault = func(_ context.Context, op, name string, r io.Reader) error {
+				m := new(plugtest.Memory)
+				m.Hook = func(_ context.Context, op, name string, r io.Reader) error {
 					if op != "put" || !strings.HasSuffix(name, kind) {
 						return nil
 					}
@@ -115,8 +116,8 @@ func TestCancelWhilePutHangs(t *testing.T) {
 	for _, kind := range []string{"pack-", "index-", "files", "manifest.json"} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		reason := errors.New("interrupted")
-		m := newMemory()
-		m.fault = func(ctx context.Context, op, name string, _ io.Reader) error {
+		m := new(plugtest.Memory)
+		m.Hook = func(ctx context.Context, op, name string, _ io.Reader) error {
 			if op == "put" && strings.Contains(name, kind) {
 				cancel(reason)
 				<-ctx.Done()
@@ -149,14 +150,14 @@ func (p *points) At(_ context.Context, at syncpoint.Point) error {
 
 func TestSyncPoints(t *testing.T) {
 	for _, at := range []syncpoint.Point{syncpoint.StorePackPut, syncpoint.StoreIndex, syncpoint.StoreManifest} {
-		m, p := newMemory(), &points{at: at}
+		m, p := new(plugtest.Memory), &points{at: at}
 		_, b, err := backup(syncpoint.With(t.Context(), p), m, makeSource(9, 4, 3000), Options{}, 500)
 		if !errors.Is(err, errFault) {
 			t.Errorf("%s: got %v, want %v", at, err, errFault)
 		}
 		abortClean(t, m, b)
 	}
-	m, p := newMemory(), &points{at: syncpoint.StoreDone}
+	m, p := new(plugtest.Memory), &points{at: syncpoint.StoreDone}
 	man, b, err := backup(syncpoint.With(t.Context(), p), m, makeSource(9, 4, 3000), Options{}, 500)
 	if err != nil || p.seen.Load() != 1 {
 		t.Fatalf("%s: got %v after %d calls; a backup that is there cannot fail any more", p.at, err, p.seen.Load())
@@ -183,9 +184,9 @@ func TestSyncPoints(t *testing.T) {
 
 func TestAbortTellsLeftovers(t *testing.T) {
 	for _, stuck := range []string{"pack-000001", "manifest.json"} {
-		m := newMemory()
+		m := new(plugtest.Memory)
 		failed := false
-		m.fault = func(_ context.Context, op, name string, _ io.Reader) error {
+		m.Hook = func(_ context.Context, op, name string, _ io.Reader) error {
 			switch {
 			case op == "answer" && strings.HasSuffix(name, "manifest.json"):
 				failed = true
@@ -203,7 +204,7 @@ func TestAbortTellsLeftovers(t *testing.T) {
 		if !errors.Is(err, errFault) {
 			t.Errorf("%s: got %v, want %v", stuck, err, errFault)
 		}
-		for name := range m.all() {
+		for name := range m.All() {
 			if name == configName {
 				continue
 			}
@@ -214,7 +215,7 @@ func TestAbortTellsLeftovers(t *testing.T) {
 			left = left[1:]
 		}
 		// If the manifest stays, the backup is whole: it is better listed than broken.
-		m.fault = nil
+		m.Hook = nil
 		err = verify(t.Context(), m, b.ID())
 		if stuck == "manifest.json" && err != nil {
 			t.Errorf("the manifest stayed, but: %v", err)
@@ -240,8 +241,8 @@ func TestLeftoversMayBeThere(t *testing.T) {
 		{"read only from the index on", "index-000001", true, []string{"pack-000001", "files"}, []string{"index-000001", "manifest.json"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, broken := newMemory(), new(atomic.Bool)
-			m.fault = func(_ context.Context, op, name string, _ io.Reader) error {
+			m, broken := new(plugtest.Memory), new(atomic.Bool)
+			m.Hook = func(_ context.Context, op, name string, _ io.Reader) error {
 				if op == "put" && strings.HasSuffix(name, c.fails) {
 					broken.Store(true)
 				}
@@ -274,13 +275,13 @@ func TestLeftoversMayBeThere(t *testing.T) {
 
 // TestReadFaults lets each call of a restore fail once.
 func TestReadFaults(t *testing.T) {
-	good := newMemory()
+	good := new(plugtest.Memory)
 	src := makeSource(9, 4, 3000)
 	man := mustBackup(t, good, src, faultOptions, 400)
 	for _, fault := range faults[:1] {
 		for n := int64(1); ; n++ {
-			m, at := good.clone(), new(atomic.Int64)
-			m.fault = func(context.Context, string, string, io.Reader) error {
+			m, at := good.Clone(), new(atomic.Int64)
+			m.Hook = func(context.Context, string, string, io.Reader) error {
 				if at.Add(1) == n {
 					return fault.err
 				}
@@ -302,8 +303,8 @@ func TestReadFaults(t *testing.T) {
 func TestAbortWaitsForPuts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		m := newMemory()
-		m.fault = func(ctx context.Context, op, name string, _ io.Reader) error {
+		m := new(plugtest.Memory)
+		m.Hook = func(ctx context.Context, op, name string, _ io.Reader) error {
 			if op == "commit" && strings.HasSuffix(name, "pack-000001") {
 				cancel()
 				time.Sleep(time.Second)
@@ -319,7 +320,7 @@ func TestAbortWaitsForPuts(t *testing.T) {
 			t.Errorf("abort: got %v, %v", left, err)
 		}
 		time.Sleep(2 * time.Second)
-		for name := range m.all() {
+		for name := range m.All() {
 			if name != configName {
 				t.Errorf("%s is there after the abort", name)
 			}
@@ -338,7 +339,7 @@ func noise(n int) []byte {
 }
 
 func TestDiscard(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	man, _, err := backup(t.Context(), m, makeSource(9, 4, 3000), Options{}, 500)
 	if err != nil {
 		t.Fatal(err)
@@ -367,13 +368,11 @@ func TestDiscard(t *testing.T) {
 // An object that was acknowledged and then lost is missed before the manifest is put.
 func TestForgottenObjectC7(t *testing.T) {
 	for _, kind := range []string{"pack-000001", "pack-000002", "files", "index-000001"} {
-		m, lost := newMemory(), false
-		m.fault = func(_ context.Context, op, name string, _ io.Reader) error {
+		m, lost := new(plugtest.Memory), false
+		m.Hook = func(_ context.Context, op, name string, _ io.Reader) error {
 			if op == "stat" && strings.HasSuffix(name, kind) {
-				m.mu.Lock()
-				defer m.mu.Unlock()
-				_, lost = m.objects[name]
-				delete(m.objects, name)
+				lost = m.Bytes(name) != nil
+				m.Remove(name)
 			}
 			return nil
 		}
@@ -381,19 +380,19 @@ func TestForgottenObjectC7(t *testing.T) {
 		if !lost || code.Of(err) != code.Integrity {
 			t.Errorf("%s forgotten (%v): got %v, want code %d", kind, lost, err, code.Integrity)
 		}
-		m.fault = nil
+		m.Hook = nil
 		abortClean(t, m, b)
 	}
 }
 
 // liar sends a wrong byte in the middle of what is asked of a pack, some times.
 type liar struct {
-	*memory
+	*plugtest.Memory
 	lies *atomic.Int64
 }
 
 func (l liar) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	r, err := l.memory.Get(ctx, name, offset, length)
+	r, err := l.Memory.Get(ctx, name, offset, length)
 	if err != nil || !strings.Contains(name, "/pack-") || l.lies.Add(-1) < 0 {
 		return r, err
 	}
@@ -407,7 +406,7 @@ func (l liar) Get(ctx context.Context, name string, offset, length int64) (io.Re
 // TestReadAgainC4: bytes that are wrong once are read again if that is wanted, and each extent
 // is handed over once.
 func TestReadAgainC4(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	man := mustBackup(t, m, makeSource(3, 4, 9000), Options{PackSize: 1 << 20}, 700)
 	for _, c := range []struct {
 		lies   int64

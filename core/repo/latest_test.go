@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 // The latest backup is the one with the newest data, not the one that was taken last.
 func TestLatestByData(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	point := time.Date(2026, 11, 20, 22, 0, 0, 0, time.UTC)
 	var ids []string
 	for _, data := range []time.Time{point.Add(-2 * time.Hour), point, point.Add(-3 * time.Hour), {}} {
@@ -46,7 +47,7 @@ func TestLatestByData(t *testing.T) {
 	}
 	// One that was taken last and cannot be read could be it.
 	name := manifestName(ids[3])
-	m.objects[name] = m.objects[name][:10]
+	m.Set(name, m.Bytes(name)[:10])
 	if _, err := r.Manifest(t.Context(), Latest); code.Of(err) != code.Integrity {
 		t.Errorf("the last one is damaged: %v (code %d), want code %d", err, code.Of(err), code.Integrity)
 	}

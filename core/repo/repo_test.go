@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 // source is what goes into a backup: the bytes of each file, by path.
@@ -104,7 +105,7 @@ func write(ctx context.Context, b *Backup, src source, extent int) error {
 }
 
 // backup stores src as a new backup and returns its manifest.
-func backup(ctx context.Context, m *memory, src source, opt Options, extent int) (Manifest, *Backup, error) {
+func backup(ctx context.Context, m *plugtest.Memory, src source, opt Options, extent int) (Manifest, *Backup, error) {
 	r, err := Open(ctx, m)
 	if err != nil {
 		return Manifest{}, nil, err
@@ -129,7 +130,7 @@ func backup(ctx context.Context, m *memory, src source, opt Options, extent int)
 	return man, b, err
 }
 
-func mustBackup(t *testing.T, m *memory, src source, opt Options, extent int) Manifest {
+func mustBackup(t *testing.T, m *plugtest.Memory, src source, opt Options, extent int) Manifest {
 	t.Helper()
 	man, _, err := backup(t.Context(), m, src, opt, extent)
 	if err != nil {
@@ -139,7 +140,7 @@ func mustBackup(t *testing.T, m *memory, src source, opt Options, extent int) Ma
 }
 
 // restore reads a backup the way a restore does.
-func restore(ctx context.Context, m *memory, id string) (source, error) {
+func restore(ctx context.Context, m *plugtest.Memory, id string) (source, error) {
 	r, err := Open(ctx, m)
 	if err != nil {
 		return nil, err
@@ -166,7 +167,7 @@ func restore(ctx context.Context, m *memory, id string) (source, error) {
 	})
 }
 
-func verify(ctx context.Context, m *memory, id string) error {
+func verify(ctx context.Context, m *plugtest.Memory, id string) error {
 	r, err := Open(ctx, m)
 	if err != nil {
 		return err
@@ -205,7 +206,7 @@ func TestRoundTrip(t *testing.T) {
 		{"tiny extents", Options{PackSize: 5000}, 4, 5000, 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m, src := newMemory(), makeSource(1, tt.files, tt.size)
+			m, src := new(plugtest.Memory), makeSource(1, tt.files, tt.size)
 			man := mustBackup(t, m, src, tt.opt, tt.extent)
 			got, err := restore(t.Context(), m, Latest)
 			if err != nil {
@@ -221,7 +222,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // checkManifest compares a manifest with what the storage has.
-func checkManifest(t *testing.T, m *memory, man Manifest, src source) {
+func checkManifest(t *testing.T, m *plugtest.Memory, man Manifest, src source) {
 	t.Helper()
 	r, err := Open(t.Context(), m)
 	if err != nil {
@@ -238,7 +239,7 @@ func checkManifest(t *testing.T, m *memory, man Manifest, src source) {
 	for _, b := range src {
 		plain += int64(len(b))
 	}
-	for name, b := range m.all() {
+	for name, b := range m.All() {
 		if bytes.Contains([]byte(name), []byte("/pack-")) {
 			packs++
 			size += int64(len(b))
@@ -253,7 +254,7 @@ func checkManifest(t *testing.T, m *memory, man Manifest, src source) {
 }
 
 func TestFetchChooses(t *testing.T) {
-	m, src := newMemory(), makeSource(3, 10, 3000)
+	m, src := new(plugtest.Memory), makeSource(3, 10, 3000)
 	mustBackup(t, m, src, Options{PackSize: 1000}, 500)
 	r, err := Open(t.Context(), m)
 	if err != nil {
@@ -303,7 +304,7 @@ func TestFetchChooses(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	r, err := Open(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
@@ -311,14 +312,14 @@ func TestList(t *testing.T) {
 	if list, err := r.List(t.Context()); len(list) != 0 || err != nil {
 		t.Fatalf("empty: got %v, %v", list, err)
 	}
-	if len(m.objects) != 0 {
+	if len(maps.Collect(m.All())) != 0 {
 		t.Errorf("a reader wrote to the storage")
 	}
 	first := mustBackup(t, m, makeSource(1, 1, 100), Options{}, 100)
 	second := mustBackup(t, m, makeSource(2, 1, 100), Options{}, 100)
-	m.objects["backups/20990101T000000Z-0000/pack-000001"] = []byte("left over")
-	m.objects["backups/stranger/manifest.json"] = []byte("{}")
-	m.objects[manifestName(first.ID)][5] ^= 1
+	m.Set("backups/20990101T000000Z-0000/pack-000001", []byte("left over"))
+	m.Set("backups/stranger/manifest.json", []byte("{}"))
+	m.Bytes(manifestName(first.ID))[5] ^= 1
 	if r, err = Open(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +339,7 @@ func TestList(t *testing.T) {
 }
 
 func TestNewBackupRefuses(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	man := mustBackup(t, m, makeSource(1, 1, 100), Options{}, 100)
 	r, err := Open(t.Context(), m)
 	if err != nil {
@@ -366,7 +367,7 @@ func TestNewBackupRefuses(t *testing.T) {
 // TestTwoHostsE3: two hosts that find an empty storage both make it a repository, and the one
 // that chose its id first may be the last to store anything.
 func TestTwoHostsE3(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	var hosts [2]*Repo
 	var ids [2]string
 	for i := range hosts {
@@ -394,9 +395,7 @@ func TestTwoHostsE3(t *testing.T) {
 	}
 	// The second begins, the first begins and ends in between, as if it had seen no remora.json.
 	seal(hosts[1], ids[1], func() {
-		m.mu.Lock()
-		delete(m.objects, configName)
-		m.mu.Unlock()
+		m.Remove(configName)
 		seal(hosts[0], ids[0], func() {})
 	})
 	for _, id := range ids {
@@ -444,7 +443,7 @@ func TestSealRefuses(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := newMemory()
+			m := new(plugtest.Memory)
 			r, err := Open(t.Context(), m)
 			if err != nil {
 				t.Fatal(err)
@@ -469,13 +468,13 @@ func TestSealRefuses(t *testing.T) {
 }
 
 // abortClean aborts b and sees that nothing is left.
-func abortClean(t *testing.T, m *memory, b *Backup) {
+func abortClean(t *testing.T, m *plugtest.Memory, b *Backup) {
 	t.Helper()
 	left, err := b.Abort(t.Context())
 	if err != nil || len(left) != 0 {
 		t.Errorf("abort: got %v, %v", left, err)
 	}
-	for name := range m.all() {
+	for name := range m.All() {
 		if name != configName {
 			t.Errorf("abort left %s", name)
 		}

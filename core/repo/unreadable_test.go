@@ -11,11 +11,12 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 // shut is a storage of which a part may not be read.
 type shut struct {
-	*memory
+	*plugtest.Memory
 	part string // a prefix that ends in '/'
 }
 
@@ -23,13 +24,13 @@ func (s shut) Get(ctx context.Context, name string, offset, length int64) (io.Re
 	if strings.HasPrefix(name, s.part) {
 		return nil, fmt.Errorf("it is root's: %w", plug.ErrPermission)
 	}
-	return s.memory.Get(ctx, name, offset, length)
+	return s.Memory.Get(ctx, name, offset, length)
 }
 
 func (s shut) List(ctx context.Context, prefix string) iter.Seq2[plug.Object, error] {
 	return func(yield func(plug.Object, error) bool) {
 		told := false
-		for o, err := range s.memory.List(ctx, prefix) {
+		for o, err := range s.Memory.List(ctx, prefix) {
 			if err == nil && strings.HasPrefix(o.Name, s.part) {
 				if o = (plug.Object{Name: s.part}); told {
 					continue
@@ -46,7 +47,7 @@ func (s shut) List(ctx context.Context, prefix string) iter.Seq2[plug.Object, er
 // A backup that may not be read is in the list as that, with the others; as the newest it
 // must not be passed over in silence.
 func TestUnreadableBackupIsListed(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	src := source{"a.ibd": []byte("a")}
 	first := mustBackup(t, m, src, Options{}, 100).ID
 	second := mustBackup(t, m, src, Options{}, 100).ID

@@ -104,11 +104,11 @@ func TestExportNoticesDamage(t *testing.T) {
 	needs.Server(t)
 	f := sharedFixture(t)
 	storage := f.storage()
-	for name, b := range storage.objects { // all: the middle of one can be of a doublewrite file, which an export leaves out
+	for name, b := range storage.All() { // all: the middle of one can be of a doublewrite file, which an export leaves out
 		if strings.Contains(name, "/pack-") {
 			b = append([]byte(nil), b...)
 			b[len(b)/2] ^= 1
-			storage.objects[name] = b
+			storage.Set(name, b)
 		}
 	}
 	if err := export(t, config(t, storage, t.TempDir()), ""); code.Of(err) != code.Integrity {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"github.com/remora-backup/remora/core/mysqld/lab"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/plug"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -33,7 +33,7 @@ import (
 // fixture is a backup made without core/backup: the files of a server that was killed,
 // its redo from the checkpoint to the end, and its last binary log.
 type fixture struct {
-	objects  map[string][]byte
+	objects  plugtest.Memory
 	manifest repo.Manifest
 	sums     map[string]string // CHECKSUM TABLE before the kill
 	gtids    string
@@ -135,8 +135,7 @@ func facts(ctx context.Context, s *lab.Server) (f repo.Server, err error) {
 
 // store puts the killed server's files into a repository.
 func (f *fixture) store(ctx context.Context, dir string, compression repo.Compression) error {
-	storage := &memory{objects: map[string][]byte{}}
-	r, err := repo.Open(ctx, storage)
+	r, err := repo.Open(ctx, &f.objects)
 	if err != nil {
 		return err
 	}
@@ -164,7 +163,6 @@ func (f *fixture) store(ctx context.Context, dir string, compression repo.Compre
 	f.manifest.GTIDExecuted = f.gtids
 	f.manifest.Lock.Held = 12.5
 	f.manifest, err = b.Seal(ctx, f.manifest)
-	f.objects = storage.objects
 	return err
 }
 
@@ -295,79 +293,26 @@ func (s *store) put(f repo.File, r io.Reader) error {
 	}
 }
 
-// memory is a storage in memory that counts the bytes it gives away.
-type memory struct {
-	mu      sync.Mutex
-	objects map[string][]byte
-	packed  atomic.Int64 // bytes of packs that were read
+// counting is a storage that counts the bytes of packs that it gives away.
+type counting struct {
+	*plugtest.Memory
+	packed atomic.Int64
 }
 
-func (m *memory) get(name string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b, ok := m.objects[name]
-	if !ok {
-		return nil, plug.ErrNotExist
-	}
-	return b, nil
-}
-
-func (m *memory) Put(_ context.Context, name string, r io.Reader) (plug.Object, error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return plug.Object{}, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.objects[name] = b
-	return plug.Object{Name: name, Size: int64(len(b))}, nil
-}
-
-func (m *memory) Get(_ context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	b, err := m.get(name)
-	if err != nil {
-		return nil, err
+func (c *counting) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	r, err := c.Memory.Get(ctx, name, offset, length)
+	if err != nil || !strings.Contains(name, "/pack-") {
+		return r, err
 	}
 	if length < 0 {
-		length = int64(len(b)) - offset
+		length = int64(len(c.Bytes(name))) - offset
 	}
-	if offset < 0 || offset+length > int64(len(b)) {
-		return nil, fmt.Errorf("range of %d bytes at %d of %d", length, offset, len(b))
-	}
-	if strings.Contains(name, "/pack-") {
-		m.packed.Add(length)
-	}
-	return io.NopCloser(bytes.NewReader(b[offset : offset+length])), nil
-}
-
-func (m *memory) List(_ context.Context, prefix string) iter.Seq2[plug.Object, error] {
-	m.mu.Lock()
-	names := slices.Sorted(maps.Keys(m.objects))
-	m.mu.Unlock()
-	return func(yield func(plug.Object, error) bool) {
-		for _, n := range names {
-			b, err := m.get(n)
-			if strings.HasPrefix(n, prefix) && err == nil && !yield(plug.Object{Name: n, Size: int64(len(b))}, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (m *memory) Stat(_ context.Context, name string) (plug.Object, error) {
-	b, err := m.get(name)
-	return plug.Object{Name: name, Size: int64(len(b))}, err
-}
-
-func (m *memory) Delete(_ context.Context, name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.objects, name)
-	return nil
+	c.packed.Add(length)
+	return r, nil
 }
 
 // storage returns the backup's objects, which the test may exchange.
-func (f *fixture) storage() *memory { return &memory{objects: maps.Clone(f.objects)} }
+func (f *fixture) storage() *counting { return &counting{Memory: f.objects.Clone()} }
 
 // config is a restore of the fixture.
 func config(t *testing.T, storage plug.Storage, target string) restore.Config {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/core/needs"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
 	"github.com/remora-backup/remora/core/run"
@@ -34,14 +35,15 @@ func TestMain(m *testing.M) {
 // restoreAndDie ends the process the hard way at a point, the third time if it is one of
 // many.
 func restoreAndDie(at syncpoint.Point) {
-	storage := &memory{objects: map[string][]byte{}}
+	storage := new(plugtest.Memory)
 	dir := os.Getenv(killObjects)
 	err := filepath.Walk(dir, func(name string, info os.FileInfo, err error) error {
 		if err != nil || info.IsDir() {
 			return err
 		}
 		rel, _ := filepath.Rel(dir, name)
-		storage.objects[rel], err = os.ReadFile(name)
+		b, err := os.ReadFile(name)
+		storage.Set(rel, b)
 		return err
 	})
 	if err != nil {
@@ -77,7 +79,7 @@ func TestKilled(t *testing.T) {
 	needs.Server(t)
 	f := sharedFixture(t)
 	objects := t.TempDir()
-	for name, b := range f.objects {
+	for name, b := range f.objects.All() {
 		path := filepath.Join(objects, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)

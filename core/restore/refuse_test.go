@@ -229,12 +229,12 @@ func TestRefuseMissingObject(t *testing.T) {
 	f := sharedFixture(t)
 	for _, name := range objects(f)[2:] {
 		storage := f.storage()
-		delete(storage.objects, name)
+		storage.Remove(name)
 		refused(t, config(t, storage, filepath.Join(t.TempDir(), "new")), code.Integrity, name)
 
 		storage = f.storage()
-		b := storage.objects[name]
-		storage.objects[name] = b[:len(b)-1]
+		b := storage.Bytes(name)
+		storage.Set(name, b[:len(b)-1])
 		refused(t, config(t, storage, filepath.Join(t.TempDir(), "new")), code.Integrity, name)
 		if n := storage.packed.Load(); n != 0 {
 			t.Errorf("bytes of packs fetched: got %d", n)
@@ -248,9 +248,9 @@ func TestFlippedByte(t *testing.T) {
 	f := sharedFixture(t)
 	for _, name := range objects(f) {
 		storage := f.storage()
-		b := bytes.Clone(storage.objects[name])
+		b := bytes.Clone(storage.Bytes(name))
 		b[len(b)/2] ^= 1
-		storage.objects[name] = b
+		storage.Set(name, b)
 		r, err := repo.Open(t.Context(), storage)
 		if err != nil { // remora.json itself
 			checkCode(t, err, code.Integrity, name)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,8 +14,13 @@ import (
 )
 
 // Memory is a storage in memory. The zero value is empty and works as promised until it
-// is broken.
+// is broken: by faults that Break names, or by a function of the test's own.
 type Memory struct {
+	// Hook, if not nil, is asked first by each call, and fails it with its error. op is that
+	// of Fault; a put that r feeds asks again when its bytes were taken ("commit") and when the
+	// object is there ("answer"). It is set while no call is under way.
+	Hook func(ctx context.Context, op, name string, r io.Reader) error
+
 	mu      sync.Mutex
 	objects map[string][]byte
 	faults  []*Fault
@@ -74,13 +78,21 @@ func (m *Memory) fault(op, name string) *Fault {
 	return nil
 }
 
-// begin does what all calls do first.
-func (m *Memory) begin(ctx context.Context, op, name string) (*Fault, error) {
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
+// hook asks the test, if it wants to be asked.
+func (m *Memory) hook(ctx context.Context, op, name string, r io.Reader) error {
+	if err := context.Cause(ctx); err != nil || m.Hook == nil {
+		return err
 	}
+	return m.Hook(ctx, op, name, r)
+}
+
+// begin does what all calls do first.
+func (m *Memory) begin(ctx context.Context, op, name string, r io.Reader) (*Fault, error) {
 	if op != "list" && !plug.ValidName(name) {
 		return nil, fmt.Errorf("object name %q: %w", name, plug.ErrInvalid)
+	}
+	if err := m.hook(ctx, op, name, r); err != nil {
+		return nil, err
 	}
 	f := m.fault(op, name)
 	if f != nil && op != "put" && op != "get" {
@@ -103,7 +115,7 @@ func (f *Fault) strike(ctx context.Context) error {
 
 // Put is plug.Storage's.
 func (m *Memory) Put(ctx context.Context, name string, r io.Reader) (plug.Object, error) {
-	f, err := m.begin(ctx, "put", name)
+	f, err := m.begin(ctx, "put", name, r)
 	if err != nil {
 		return plug.Object{}, err
 	}
@@ -112,7 +124,7 @@ func (m *Memory) Put(ctx context.Context, name string, r io.Reader) (plug.Object
 	}
 	b, err := io.ReadAll(r)
 	if err == nil {
-		err = context.Cause(ctx)
+		err = m.hook(ctx, "commit", name, r)
 	}
 	if err != nil {
 		return plug.Object{}, fmt.Errorf("store %s: %w", name, err)
@@ -124,13 +136,8 @@ func (m *Memory) Put(ctx context.Context, name string, r io.Reader) (plug.Object
 	if f != nil && f.Damage == Lose {
 		return o, nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.objects == nil {
-		m.objects = map[string][]byte{}
-	}
-	m.objects[name] = b
-	return o, nil
+	m.Set(name, b)
+	return o, m.hook(ctx, "answer", name, nil)
 }
 
 // faultyReader brings the faults of a stream: after some bytes, not at once.
@@ -159,7 +166,7 @@ func (r *faultyReader) Read(p []byte) (int, error) {
 
 // Get is plug.Storage's.
 func (m *Memory) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	f, err := m.begin(ctx, "get", name)
+	f, err := m.begin(ctx, "get", name, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -197,18 +204,12 @@ func (m *Memory) find(name string) ([]byte, error) {
 // List is plug.Storage's.
 func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[plug.Object, error] {
 	return func(yield func(plug.Object, error) bool) {
-		if _, err := m.begin(ctx, "list", prefix); err != nil {
+		if _, err := m.begin(ctx, "list", prefix, nil); err != nil {
 			yield(plug.Object{}, err)
 			return
 		}
-		m.mu.Lock()
-		objects := maps.Clone(m.objects)
-		m.mu.Unlock()
-		for _, name := range slices.Sorted(maps.Keys(objects)) {
-			if !strings.HasPrefix(name, prefix) {
-				continue
-			}
-			if !yield(plug.Object{Name: name, Size: int64(len(objects[name]))}, nil) {
+		for name, b := range m.All() {
+			if strings.HasPrefix(name, prefix) && !yield(plug.Object{Name: name, Size: int64(len(b))}, nil) {
 				return
 			}
 		}
@@ -217,7 +218,7 @@ func (m *Memory) List(ctx context.Context, prefix string) iter.Seq2[plug.Object,
 
 // Stat is plug.Storage's.
 func (m *Memory) Stat(ctx context.Context, name string) (plug.Object, error) {
-	if _, err := m.begin(ctx, "stat", name); err != nil {
+	if _, err := m.begin(ctx, "stat", name, nil); err != nil {
 		return plug.Object{}, err
 	}
 	b, err := m.find(name)
@@ -226,11 +227,9 @@ func (m *Memory) Stat(ctx context.Context, name string) (plug.Object, error) {
 
 // Delete is plug.Storage's.
 func (m *Memory) Delete(ctx context.Context, name string) error {
-	if _, err := m.begin(ctx, "delete", name); err != nil {
+	if _, err := m.begin(ctx, "delete", name, nil); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.objects, name)
+	m.Remove(name)
 	return nil
 }

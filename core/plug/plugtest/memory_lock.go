@@ -11,6 +11,8 @@ import (
 
 // MemoryLock is a lock of nothing. The zero value works as promised.
 type MemoryLock struct {
+	Session uint64 // which session of a server is said to hold it
+
 	mu       sync.Mutex
 	blocked  chan struct{} // closed when nobody blocks any more; nil: nobody does
 	blockers []plug.Blocker
@@ -87,7 +89,7 @@ type memoryHeld struct {
 	lost    chan struct{}
 }
 
-func (h *memoryHeld) Owner() uint64         { return 0 }
+func (h *memoryHeld) Owner() uint64         { return h.l.Session }
 func (h *memoryHeld) Waited() time.Duration { return h.waited }
 func (h *memoryHeld) Lost() <-chan struct{} { return h.lost }
 
