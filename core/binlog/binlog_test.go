@@ -166,7 +166,7 @@ func TestGTIDSetContains(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n, want := range map[int64]bool{0: false, 1: true, 5: true, 6: false, 7: false, 8: true, 9: false} {
-		if got := set.Contains(GTID{Source{UUID: uuid}, n}); got != want {
+		if got := set.contains(Source{UUID: uuid}, Interval{n, n}); got != want {
 			t.Errorf("%s contains %d: %v, want %v", set, n, got, want)
 		}
 	}
@@ -182,12 +182,9 @@ func TestGTIDSetContains(t *testing.T) {
 		sum := GTIDSet{}
 		sum.Union(part)
 		sum.Union(set)
-		if !sum.ContainsSet(set) || !sum.ContainsSet(part) || sum.Equal(set) != want {
+		if !sum.ContainsSet(set) || !sum.ContainsSet(part) || (sum.String() == set.String()) != want {
 			t.Errorf("union of %s and %s: %s", set, part, sum)
 		}
-	}
-	if !(GTIDSet{}).Empty() || set.Empty() {
-		t.Error("empty set is not, or other way round")
 	}
 	set.Add(GTID{Source{UUID: uuid}, 0})
 	set.AddInterval(Source{UUID: uuid}, Interval{9, 8})
@@ -267,7 +264,7 @@ func FuzzGTIDText(f *testing.F) {
 			return
 		}
 		again, err := ParseGTIDSet(set.String())
-		if err != nil || !again.Equal(set) {
+		if err != nil || again.String() != set.String() {
 			t.Errorf("parse %q again: %s, %v", set, again, err)
 		}
 		if again, err = DecodeGTIDSet(encode(set)); err != nil || again.String() != set.String() {
@@ -284,7 +281,7 @@ func FuzzGTIDBinary(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := DecodeGTIDSet(encode(set)); err != nil || !again.Equal(set) {
+		if again, err := DecodeGTIDSet(encode(set)); err != nil || again.String() != set.String() {
 			t.Errorf("decode %s again: %s, %v", set, again, err)
 		}
 	})

@@ -112,11 +112,6 @@ func (s *GTIDSet) Union(other GTIDSet) {
 	}
 }
 
-// Contains reports whether the transaction is in the set.
-func (s GTIDSet) Contains(g GTID) bool {
-	return s.contains(g.Source, Interval{g.Number, g.Number})
-}
-
 func (s GTIDSet) contains(from Source, in Interval) bool {
 	have := s.sets[from]
 	i := sort.Search(len(have), func(k int) bool { return have[k].Last >= in.Last })
@@ -134,12 +129,6 @@ func (s GTIDSet) ContainsSet(other GTIDSet) bool {
 	}
 	return true
 }
-
-// Equal reports whether both sets hold the same transactions.
-func (s GTIDSet) Equal(other GTIDSet) bool { return s.ContainsSet(other) && other.ContainsSet(s) }
-
-// Empty reports whether there is no transaction in the set.
-func (s GTIDSet) Empty() bool { return len(s.sets) == 0 }
 
 // Sources returns who numbered the transactions of the set, in MySQL's order.
 func (s GTIDSet) Sources() []Source {

@@ -75,7 +75,7 @@ func TestServer(t *testing.T) {
 		if want := strings.ReplaceAll(p.gtids, "\n", ""); err != nil || got.String() != want {
 			t.Errorf("step %d: executed at %s:%d: %s, %v, want %s", i, p.file, p.pos, got, err, want)
 		}
-		if again, err := binlog.ParseGTIDSet(p.gtids); err != nil || !again.Equal(got) {
+		if again, err := binlog.ParseGTIDSet(p.gtids); err != nil || again.String() != got.String() {
 			t.Errorf("parse %q: %s, %v, want %s", p.gtids, again, err, got)
 		}
 		if !checked[p.file] {

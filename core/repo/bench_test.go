@@ -110,7 +110,11 @@ func benchPack(b *testing.B, data []byte, c Compression, parallel int) {
 		})
 	}
 	wg.Wait()
-	stored, plain := w.Stored()
+	var stored, plain int64
+	for _, c := range w.copies {
+		stored += c.stored
+		plain += c.plain
+	}
 	b.ReportMetric(100*float64(stored)/float64(plain), "%stored")
 }
 
@@ -178,7 +182,7 @@ func indexHeap(tb testing.TB, extents int64) uint64 {
 	if _, err := w.Seal(tb.Context(), Manifest{}); err != nil {
 		tb.Fatal(err)
 	}
-	rd, err := r.OpenBackup(tb.Context(), w.ID())
+	rd, err := r.OpenBackup(tb.Context(), w.id)
 	if err != nil {
 		tb.Fatal(err)
 	}

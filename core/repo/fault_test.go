@@ -216,7 +216,7 @@ func TestAbortTellsLeftovers(t *testing.T) {
 		}
 		// If the manifest stays, the backup is whole: it is better listed than broken.
 		m.Hook = nil
-		err = verify(t.Context(), m, b.ID())
+		err = verify(t.Context(), m, b.id)
 		if stuck == "manifest.json" && err != nil {
 			t.Errorf("the manifest stayed, but: %v", err)
 		}
@@ -260,12 +260,12 @@ func TestLeftoversMayBeThere(t *testing.T) {
 				t.Errorf("abort: got %v, want %v", err, errFault)
 			}
 			for _, name := range c.want {
-				if !slices.Contains(left, dirName(b.ID())+name) {
+				if !slices.Contains(left, dirName(b.id)+name) {
 					t.Errorf("got %v, want %s in it", left, name)
 				}
 			}
 			for _, name := range c.none {
-				if slices.Contains(left, dirName(b.ID())+name) {
+				if slices.Contains(left, dirName(b.id)+name) {
 					t.Errorf("got %v, want no %s, which was never there", left, name)
 				}
 			}

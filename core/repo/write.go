@@ -102,9 +102,6 @@ func (r *Repo) NewBackup(ctx context.Context, id string, opt Options) (*Backup, 
 	return b, nil
 }
 
-// ID returns the backup's id.
-func (b *Backup) ID() string { return b.id }
-
 // Packer returns a new packer, or the failure that has ended the backup.
 func (b *Backup) Packer() (*Packer, error) {
 	if err := b.broken(); err != nil {
@@ -145,17 +142,6 @@ func (b *Backup) Keep(f File) error {
 	}
 	b.kept = append(b.kept, f)
 	return nil
-}
-
-// Stored returns how many bytes were stored so far, and of how many plain bytes.
-func (b *Backup) Stored() (stored, plain int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range b.copies {
-		stored += c.stored
-		plain += c.plain
-	}
-	return stored, plain
 }
 
 // broken returns the first failure.

@@ -59,17 +59,6 @@ type OtherTables struct {
 	Foreign []string
 }
 
-// Kind returns the tables of one kind of engine.
-func (o OtherTables) Kind(k EngineKind) []Table {
-	var tables []Table
-	for _, t := range o.Tables {
-		if KindOfEngine(t.Engine) == k {
-			tables = append(tables, t)
-		}
-	}
-	return tables
-}
-
 // OtherTables lists the tables of other engines, as far as the account is shown them, and the engines.
 func (s *Server) OtherTables(ctx context.Context) (OtherTables, error) {
 	var o OtherTables
@@ -101,11 +90,4 @@ func (s *Server) OtherTables(ctx context.Context) (OtherTables, error) {
 	})
 	slices.Sort(o.Foreign)
 	return o, err
-}
-
-// NonInnoDBTables returns the users' tables of other engines, in order, as far as the account is shown them:
-// OtherTables also tells whether that is all.
-func (s *Server) NonInnoDBTables(ctx context.Context) ([]Table, error) {
-	o, err := s.OtherTables(ctx)
-	return o.Tables, err
 }

@@ -23,8 +23,7 @@ func TestListIsWhole(t *testing.T) {
 		"databases":   func(ctx context.Context) (int, error) { l, err := s.Databases(ctx); return len(l), err },
 		"paths":       func(ctx context.Context) (int, error) { l, err := s.TablespacePaths(ctx); return len(l), err },
 		"tablespaces": func(ctx context.Context) (int, error) { l, err := s.Tablespaces(ctx); return len(l), err },
-		"files":       func(ctx context.Context) (int, error) { l, err := s.TablespaceFiles(ctx); return len(l), err },
-		"tables":      func(ctx context.Context) (int, error) { l, err := s.NonInnoDBTables(ctx); return len(l), err },
+		"tables":      func(ctx context.Context) (int, error) { o, err := s.OtherTables(ctx); return len(o.Tables), err },
 	}
 	for _, limit := range []string{"DEFAULT", "0", "1"} {
 		if _, err := s.db.ExecContext(t.Context(), "SET SESSION sql_select_limit = "+limit); err != nil {

@@ -57,21 +57,3 @@ func (s *Server) Tablespaces(ctx context.Context) ([]Tablespace, error) {
 	})
 	return spaces, err
 }
-
-// TablespaceFiles returns the files of each tablespace by id, proven whole, as the server names them: absolute, or
-// relative to the data directory. Temporary ones are left out. It needs PROCESS.
-func (s *Server) TablespaceFiles(ctx context.Context) (map[uint32][]string, error) {
-	files := make(map[uint32][]string)
-	err := s.list(ctx, list{
-		what: "the tablespaces' files", columns: []string{"FILE_ID", "FILE_NAME"},
-		from: "FROM information_schema.FILES WHERE ENGINE = 'InnoDB' AND FILE_TYPE <> 'TEMPORARY'", some: true,
-	}, func(v []string) error {
-		id, err := spaceID(v[0])
-		files[id] = append(files[id], v[1])
-		return err
-	})
-	for _, names := range files {
-		slices.Sort(names)
-	}
-	return files, err
-}

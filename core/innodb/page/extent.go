@@ -1,7 +1,5 @@
 package page
 
-import "iter"
-
 // Extent is what is to be known of some consecutive pages of a tablespace.
 type Extent struct {
 	Pages   int     // how many there are
@@ -39,20 +37,4 @@ func (v *Verifier) VerifyExtent(b []byte, first uint32, skip func(number uint32)
 		e.MaxLSN = max(e.MaxLSN, LSN(p))
 	}
 	return e
-}
-
-// Bad yields the index of every corrupt page in b and what is wrong with it.
-func (v *Verifier) Bad(b []byte, first uint32, skip func(number uint32) bool) iter.Seq2[int, Outcome] {
-	return func(yield func(int, Outcome) bool) {
-		for i := 0; (i+1)*v.size.Physical <= len(b); i++ {
-			number := first + uint32(i)
-			if skip != nil && skip(number) {
-				continue
-			}
-			o := v.Verify(b[i*v.size.Physical:(i+1)*v.size.Physical], number)
-			if o.Corrupt() && !yield(i, o) {
-				return
-			}
-		}
-	}
 }

@@ -41,20 +41,11 @@ func (f Flags) PageSize() (page.Size, error) {
 	return size, size.Check()
 }
 
-// DataDir reports whether the file was made outside the data directory.
-func (f Flags) DataDir() bool { return f&flagDataDir != 0 }
-
 // Shared reports whether it is a general tablespace.
 func (f Flags) Shared() bool { return f&flagShared != 0 }
 
-// Temporary reports whether nothing in it outlives a restart.
-func (f Flags) Temporary() bool { return f&flagTemporary != 0 }
-
 // Encrypted reports whether pages are encrypted, or are being encrypted.
 func (f Flags) Encrypted() bool { return f&flagEncrypted != 0 }
-
-// SDI reports whether the dictionary's description of the tables is inside.
-func (f Flags) SDI() bool { return f&flagSDI != 0 }
 
 func (f Flags) String() string {
 	var words []string

@@ -125,7 +125,7 @@ func TestFlags(t *testing.T) {
 			t.Errorf("flags %#x: %s, %v, %q, want %s, %q", uint32(c.flags), got, err, c.flags, c.want, c.text)
 		}
 	}
-	if f := Flags(0x6423); !f.Encrypted() || !f.SDI() || !f.DataDir() || f.Shared() || f.Temporary() {
+	if f := Flags(0x6423); !f.Encrypted() || f.Shared() || f.String() != "post-antelope atomic-blobs data-dir encrypted sdi pages of 16384 bytes compressed to 1024" {
 		t.Errorf("flags %s, want encrypted, sdi and data-dir only", f)
 	}
 }

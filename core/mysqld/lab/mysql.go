@@ -161,13 +161,3 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 		}
 	}
 }
-
-// Tool returns the path of a program that belongs to the mysqld at bin, such as mysqlbinlog, or "".
-func Tool(bin, name string) string {
-	beside := filepath.Join(filepath.Dir(bin), name)
-	if _, err := os.Stat(beside); err == nil {
-		return beside
-	}
-	found, _ := exec.LookPath(name)
-	return found
-}

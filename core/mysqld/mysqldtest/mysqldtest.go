@@ -8,9 +8,7 @@ package mysqldtest
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"os"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -29,12 +27,6 @@ type Option func(*lab.Options)
 
 // TCP makes the server listen on 127.0.0.1 as well, which CatchUp needs of its source.
 func TCP() Option { return func(o *lab.Options) { o.TCP = true } }
-
-// Persisted lets the server read the variables that are persisted in its data directory.
-func Persisted() Option { return func(o *lab.Options) { o.Persisted = true } }
-
-// NoGTID starts the server with gtid_mode=OFF.
-func NoGTID() Option { return func(o *lab.Options) { o.NoGTID = true } }
 
 // Args are put after the usual arguments, so they win.
 func Args(args ...string) Option {
@@ -176,14 +168,4 @@ func ReplicateUntil(t testing.TB, source, replica *Server, file string, pos uint
 	if err := lab.ReplicateUntil(ctx, source.Server, replica.Server, file, pos); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// Tool returns the path of mysqlbinlog, innochecksum or ibd2sdi of the same MySQL.
-func Tool(t testing.TB, name string) string {
-	t.Helper()
-	path := lab.Tool(Binary(t), name)
-	if path == "" {
-		t.Fatal(errors.Join(exec.ErrNotFound, errors.New(name)))
-	}
-	return path
 }

@@ -55,13 +55,6 @@ func (m *Memory) Break(f Fault) {
 	m.faults = append(m.faults, &f)
 }
 
-// Mend takes all faults away.
-func (m *Memory) Mend() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faults = nil
-}
-
 // fault uses up the first fault that fits, or returns nil.
 func (m *Memory) fault(op, name string) *Fault {
 	m.mu.Lock()

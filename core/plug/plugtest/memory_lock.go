@@ -44,13 +44,6 @@ func (l *MemoryLock) Lose() {
 	}
 }
 
-// Held is how many locks are held.
-func (l *MemoryLock) Held() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.held)
-}
-
 // Acquire is plug.Lock's.
 func (l *MemoryLock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
 	if err := context.Cause(ctx); err != nil {
