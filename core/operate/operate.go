@@ -144,7 +144,7 @@ func (o *Operation) do(ctx context.Context) error {
 		plan, err = o.cfg.Plan(ctx, &o.draft)
 	}
 	if err == nil {
-		err = step(ctx, syncpoint.OperationPlanned)
+		err = syncpoint.Between(ctx, syncpoint.OperationPlanned)
 	}
 	var gate func(context.Context, run.Event) error
 	switch {
@@ -242,15 +242,6 @@ func (o *Operation) debugSync(ctx context.Context) (context.Context, error) {
 	}
 	o.debug = s
 	return syncpoint.With(ctx, s), nil
-}
-
-// step is a boundary before the run, where an interruption is looked for as it is between
-// the phases of one.
-func step(ctx context.Context, p syncpoint.Point) error {
-	if err := syncpoint.At(ctx, p); err != nil {
-		return err
-	}
-	return context.Cause(ctx)
 }
 
 // why is what the operation was interrupted by; nil if it was not.

@@ -52,7 +52,7 @@ func (o *Operation) prepare(ctx context.Context) (err error) {
 	if err := o.remember(ctx, o.cfg.Dir); err != nil {
 		return err
 	}
-	if err := step(ctx, syncpoint.OperationRecorded); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.OperationRecorded); err != nil {
 		return err
 	}
 	if o.cfg.Hooks != nil {
@@ -60,7 +60,7 @@ func (o *Operation) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := step(ctx, syncpoint.OperationHooks); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.OperationHooks); err != nil {
 		return err
 	}
 	return o.startNotifiers(ctx)
@@ -69,7 +69,7 @@ func (o *Operation) prepare(ctx context.Context) (err error) {
 // remember takes the lock file and opens the history, where it first records the end of
 // operations that could not do so themselves.
 func (o *Operation) remember(ctx context.Context, dir string) (err error) {
-	if err := step(ctx, syncpoint.OperationBegin); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.OperationBegin); err != nil {
 		return err
 	}
 	row := &o.draft.Row
@@ -80,7 +80,7 @@ func (o *Operation) remember(ctx context.Context, dir string) (err error) {
 	if o.control, err = control.Listen(dir, o); err != nil {
 		return err
 	}
-	if err := step(ctx, syncpoint.OperationLocked); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.OperationLocked); err != nil {
 		return err
 	}
 	// What was begun is recorded to its end: the interruption is noticed by the next step.

@@ -16,7 +16,7 @@ type applyPhase struct {
 }
 
 func (a applyPhase) do(ctx context.Context, t *run.Task) error {
-	if err := at(ctx, syncpoint.ApplyingBefore); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.ApplyingBefore); err != nil {
 		return err
 	}
 	if a.journal == nil {
@@ -25,7 +25,7 @@ func (a applyPhase) do(ctx context.Context, t *run.Task) error {
 			return err
 		}
 	}
-	if err := at(ctx, syncpoint.ApplyingBegun); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.ApplyingBegun); err != nil {
 		return err
 	}
 	if a.journal.Stage != applying {
@@ -52,5 +52,5 @@ func (a applyPhase) apply(ctx context.Context, t *run.Task) error {
 			return err
 		}
 	}
-	return at(ctx, syncpoint.ApplyingDone)
+	return syncpoint.Between(ctx, syncpoint.ApplyingDone)
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -23,11 +24,11 @@ func (f finishPhase) do(ctx context.Context, t *run.Task) error {
 	if err := removeServerFiles(f.root); err != nil {
 		return fmt.Errorf("remove what the recovery left: %w", err)
 	}
-	if err := at(ctx, syncpoint.PrepareDropped); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PrepareDropped); err != nil {
 		return err
 	}
 	if err := f.source.tell(f.root); err != nil {
-		return fmt.Errorf("mark the backup as prepared: %w", noSpace(err))
+		return fmt.Errorf("mark the backup as prepared: %w", code.Full(err))
 	}
 	if err := f.quiet(t); err != nil {
 		return err
@@ -35,7 +36,7 @@ func (f finishPhase) do(ctx context.Context, t *run.Task) error {
 	if err := giveToOwner(f.root); err != nil {
 		return fmt.Errorf("give the files to their owner: %w", err)
 	}
-	if err := at(ctx, syncpoint.PrepareOwned); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PrepareOwned); err != nil {
 		return err
 	}
 	f.journal.Groups, f.journal.Done = nil, 0
@@ -55,7 +56,7 @@ func (f finishPhase) quiet(t *run.Task) (err error) {
 	}
 	// What an earlier run that came so far has set is not said again.
 	if f.set, err = inert.Quiet(f.root, ".", f.journal.As, f.channels, time.Now()); err != nil {
-		return fmt.Errorf("make the server %s: %w", f.journal.As, noSpace(err))
+		return fmt.Errorf("make the server %s: %w", f.journal.As, code.Full(err))
 	}
 	for _, line := range inert.Told(f.journal.As, f.path, f.set) {
 		t.Note("%s", line)

@@ -99,7 +99,7 @@ func (j *journal) save(root *os.Root) error {
 	}
 	const temp = JournalName + ".tmp"
 	if err := writeFile(root, temp, append(b, '\n')); err != nil {
-		return fmt.Errorf("write the journal: %w", noSpace(err))
+		return fmt.Errorf("write the journal: %w", code.Full(err))
 	}
 	if err := root.Rename(temp, JournalName); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
@@ -131,7 +131,7 @@ func (j *journal) enter(root *os.Root, s stage) error {
 // sync makes everything written to the file system durable.
 func (j *journal) sync() error {
 	if err := unix.Syncfs(int(j.disk.Fd())); err != nil {
-		return noSpace(fmt.Errorf("sync the directory: %w", err))
+		return code.Full(fmt.Errorf("sync the directory: %w", err))
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (j *journal) carryOut(ctx context.Context, root *os.Root) error {
 		if err := j.save(root); err != nil {
 			return err
 		}
-		if err := at(ctx, syncpoint.ApplyingGroup); err != nil {
+		if err := syncpoint.Between(ctx, syncpoint.ApplyingGroup); err != nil {
 			return err
 		}
 	}

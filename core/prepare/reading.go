@@ -20,7 +20,7 @@ type readPhase struct {
 }
 
 func (r readPhase) do(ctx context.Context, t *run.Task) (*site, error) {
-	if err := at(ctx, syncpoint.ReadingStart); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.ReadingStart); err != nil {
 		return nil, err
 	}
 	s := &site{description: &description{}}
@@ -156,7 +156,7 @@ func (r readPhase) check(ctx context.Context, t *run.Task, s *site) error {
 			return err
 		}
 	}
-	return at(ctx, syncpoint.ReadingChecked)
+	return syncpoint.Between(ctx, syncpoint.ReadingChecked)
 }
 
 // findServer finds the mysqld, which must be able to open the data.

@@ -39,39 +39,39 @@ func (w recoverPhase) do(ctx context.Context, t *run.Task) error {
 		t.Progress(whole)
 		return w.destroys(ctx, t)
 	}
-	if err := at(ctx, syncpoint.PrepareBinlog); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PrepareBinlog); err != nil {
 		return err
 	}
 	logBin, err := w.copyBinlog()
 	if err != nil {
 		return err
 	}
-	if err := at(ctx, syncpoint.PrepareJournal); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PrepareJournal); err != nil {
 		return err
 	}
 	if err := w.destroys(ctx, t); err != nil {
 		return err
 	}
-	if err := at(ctx, syncpoint.PrepareDestructive); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PrepareDestructive); err != nil {
 		return err
 	}
 	if err := w.journal.enter(w.root, recovering); err != nil {
 		return err
 	}
-	if err := at(ctx, syncpoint.PrepareSpawn); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PrepareSpawn); err != nil {
 		return err
 	}
 	if err := w.runServer(ctx, t, logBin); err != nil {
 		return err
 	}
-	if err := at(ctx, syncpoint.PrepareRecovered); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PrepareRecovered); err != nil {
 		return err
 	}
 	t.Progress(whole)
 	if err := w.journal.enter(w.root, recovered); err != nil {
 		return err
 	}
-	return at(ctx, syncpoint.PrepareKept)
+	return syncpoint.Between(ctx, syncpoint.PrepareKept)
 }
 
 // destroys remembers that the files are not the backup's any more: the history knows it
@@ -152,23 +152,23 @@ func (w recoverPhase) copyBinlog() (logBin string, err error) {
 	}
 	defer from.Close()
 	if err := w.root.Mkdir(homeName, 0o700); err != nil {
-		return "", fmt.Errorf("copy the binary log: %w", noSpace(err))
+		return "", fmt.Errorf("copy the binary log: %w", code.Full(err))
 	}
 	name := path.Join(homeName, "binlog"+path.Ext(p.File))
 	to, err := w.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
-		return "", fmt.Errorf("copy the binary log: %w", noSpace(err))
+		return "", fmt.Errorf("copy the binary log: %w", code.Full(err))
 	}
 	_, err = io.CopyN(to, from, int64(p.Offset))
 	if errors.Is(err, io.EOF) {
 		err = code.New(code.Integrity, "%s ends before the backup's position %d", p.File, p.Offset)
 	}
 	if err := errors.Join(err, to.Close()); err != nil {
-		return "", fmt.Errorf("copy the binary log: %w", noSpace(err))
+		return "", fmt.Errorf("copy the binary log: %w", code.Full(err))
 	}
 	index := path.Join(homeName, "binlog.index")
 	if err := writeFile(w.root, index, []byte(filepath.Join(w.path, name)+"\n")); err != nil {
-		return "", fmt.Errorf("copy the binary log: %w", noSpace(err))
+		return "", fmt.Errorf("copy the binary log: %w", code.Full(err))
 	}
 	return filepath.Join(w.path, homeName, "binlog"), nil
 }

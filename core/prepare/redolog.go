@@ -170,10 +170,10 @@ func (l *redoLog) make(ctx context.Context, root *os.Root, v version.Version) er
 		return fmt.Errorf("make the redo log: %w", err)
 	}
 	if err := root.Mkdir(redo.Dir, dirMode); err != nil {
-		return fmt.Errorf("make the redo log: %w", noSpace(err))
+		return fmt.Errorf("make the redo log: %w", code.Full(err))
 	}
 	if _, err := log.Create(root, redo.Dir, nil); err != nil {
-		return noSpace(err)
+		return code.Full(err)
 	}
 	to, err := log.Open(root, redo.Dir)
 	if err != nil {
@@ -188,7 +188,7 @@ func (l *redoLog) make(ctx context.Context, root *os.Root, v version.Version) er
 		err = out.Flush()
 	}
 	if err := errors.Join(err, to.Close()); err != nil {
-		return fmt.Errorf("make the redo log: %w", noSpace(err))
+		return fmt.Errorf("make the redo log: %w", code.Full(err))
 	}
 	return nil
 }

@@ -155,7 +155,7 @@ func (i *increment) apply(ctx context.Context, root *os.Root) error {
 			return err
 		}
 		if err := c.apply(root, i.dir.root); err != nil {
-			return fmt.Errorf("apply %s to %s: %w", c.delta, c.name, noSpace(err))
+			return fmt.Errorf("apply %s to %s: %w", c.delta, c.name, code.Full(err))
 		}
 	}
 	return i.copyOthers(root)
@@ -181,7 +181,7 @@ func (i *increment) copyOthers(root *os.Root) error {
 		return copyFile(root, i.dir.root, name)
 	})
 	if err != nil {
-		return fmt.Errorf("copy the other files of the incremental backup: %w", noSpace(err))
+		return fmt.Errorf("copy the other files of the incremental backup: %w", code.Full(err))
 	}
 	return nil
 }

@@ -74,13 +74,13 @@ func (d description) do(ctx context.Context) (ready, error) {
 		if err := d.dir.Sync(); err != nil {
 			return ready{}, err
 		}
-		if err := at(ctx, syncpoint.ExportSynced); err != nil {
+		if err := syncpoint.Between(ctx, syncpoint.ExportSynced); err != nil {
 			return ready{}, err
 		}
 		if err := d.dir.Enter(staging.Prepared); err != nil {
 			return ready{}, err
 		}
-		if err := at(ctx, syncpoint.ExportFetched); err != nil {
+		if err := syncpoint.Between(ctx, syncpoint.ExportFetched); err != nil {
 			return ready{}, err
 		}
 	}
@@ -105,7 +105,7 @@ func (d description) write(ctx context.Context) error {
 		}
 		made = append(made, index)
 	}
-	if err := at(ctx, syncpoint.ExportBinlog); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.ExportBinlog); err != nil {
 		return err
 	}
 	text, err := repo.NewExport(d.from.manifest).Encode()
@@ -123,5 +123,5 @@ func (d description) write(ctx context.Context) error {
 	if err := d.dir.Sync(); err != nil {
 		return err
 	}
-	return at(ctx, syncpoint.ExportDescribed)
+	return syncpoint.Between(ctx, syncpoint.ExportDescribed)
 }

@@ -26,7 +26,7 @@ type publish struct {
 }
 
 func (p publish) do(ctx context.Context, t *run.Task) (Result, error) {
-	if err := at(ctx, syncpoint.PublishBefore); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PublishBefore); err != nil {
 		return Result{}, err
 	}
 	if err := p.dir.Publish(ctx, func() error { return p.changes(ctx, t) }, t.Commit); err != nil {
@@ -51,7 +51,7 @@ func (p publish) changes(ctx context.Context, t *run.Task) error {
 		return fmt.Errorf("remember that the target changes: %w", err)
 	}
 	p.story.changes()
-	return at(ctx, syncpoint.PublishDestructive)
+	return syncpoint.Between(ctx, syncpoint.PublishDestructive)
 }
 
 // tellSettings says what a server must be configured with to start on the target, and what
@@ -65,12 +65,4 @@ func (p publish) tellSettings(t *run.Task) {
 		t.Note("the source had its redo log in %s; the restored one is in %s: start the server without %s, or see to it that no redo of another server is left there",
 			home, target, repo.RedoHome)
 	}
-}
-
-// at is a point where an interruption is looked for as well: nothing else here waits.
-func at(ctx context.Context, p syncpoint.Point) error {
-	if err := syncpoint.At(ctx, p); err != nil {
-		return err
-	}
-	return context.Cause(ctx)
 }

@@ -36,7 +36,7 @@ func (m mover) sync() error { return errors.Join(m.to.Sync(), m.from.Sync()) }
 
 // step moves one entry, unless the run is stopped before.
 func (m mover) step(ctx context.Context, p syncpoint.Point, name, as string) error {
-	if err := at(ctx, p); err != nil {
+	if err := syncpoint.Between(ctx, p); err != nil {
 		return err
 	}
 	if err := m.move(name, as); err != nil {
@@ -88,12 +88,4 @@ func (m mover) rename(from *os.Root, name, as string) error {
 		err = nil
 	}
 	return errors.Join(err, m.from.Sync())
-}
-
-// at is a point where an interruption is looked for as well: nothing else here waits.
-func at(ctx context.Context, p syncpoint.Point) error {
-	if err := syncpoint.At(ctx, p); err != nil {
-		return err
-	}
-	return context.Cause(ctx)
 }

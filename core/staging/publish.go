@@ -37,7 +37,7 @@ func (s *Dir) Publish(ctx context.Context, begin func() error, commit func()) er
 	if err := m.rename(from, Dictionary, hidden); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
 	}
-	if err := at(ctx, syncpoint.PublishHidden); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PublishHidden); err != nil {
 		return err
 	}
 	for _, name := range s.state.Entries {
@@ -51,7 +51,7 @@ func (s *Dir) Publish(ctx context.Context, begin func() error, commit func()) er
 	if err := m.sync(); err != nil {
 		return fmt.Errorf("publish the data: %w", err)
 	}
-	if err := at(ctx, syncpoint.PublishEntriesSynced); err != nil {
+	if err := syncpoint.Between(ctx, syncpoint.PublishEntriesSynced); err != nil {
 		return err
 	}
 	if err := m.step(ctx, syncpoint.PublishRename, hidden, Dictionary); err != nil {

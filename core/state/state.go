@@ -19,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	_ "modernc.org/sqlite" // the driver "sqlite", in Go alone: the binary stays static
 
@@ -87,8 +86,8 @@ func makeDir(dir string) error {
 
 // refused gives the errors of the directory their code and remedy.
 func refused(dir string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return &code.Error{Code: code.NoSpace, Err: err}
+	if full := code.Full(err); code.Of(full) == code.NoSpace {
+		return full
 	}
 	hint := fmt.Sprintf("make it writable, for example: install -d -m 0700 -o %d %s; or set [state] dir", os.Geteuid(), dir)
 	return &code.Error{Code: code.Usage, Hint: hint, Err: err}

@@ -48,3 +48,11 @@ func At(ctx context.Context, p Point) error {
 	}
 	return c.At(ctx, p)
 }
+
+// Between is At between two steps of which nothing waits: an interruption is looked for as well.
+func Between(ctx context.Context, p Point) error {
+	if err := At(ctx, p); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
