@@ -32,14 +32,18 @@
 //	   +-- core/operate      one operation with all that surrounds it: history, hooks, notices,
 //	   |                     interruption, what earlier ones left; for a command and for a daemon
 //	   +-- core/adopt        compares a started server with what was restored, and lets it live
-//	   +-- core/run          phases in order, events, interruption; has no MySQL in it
-//	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them
+//	   +-- core/run          phases in order, events, interruption; has no MySQL in it;
+//	   |                     runtest gives tests a plan made of functions and a recorder of events
+//	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them, and has
+//	   |                     the storage and the lock in memory that tests stand on
 //	   +-- core/state        history and progress of operations, in SQLite
 //	   +-- core/control      status and cancel of the running operation, on a socket
 //	   +-- core/config       TOML to settings
 //	   +-- core/code         what an error means: exit codes
 //	   +-- core/syncpoint    named places where tests hold a run
+//	   +-- core/nearest      the known word that a mistyped one was meant to be
 //	   +-- core/needs        what a test does when the machine lacks something
+//	   +-- core/durable      tells from a trace what was promised before it was durable; for tests
 //	   +-- core/version      MySQL versions, and who may open whose data
 //
 // Arrows point down only, and the test in this directory holds the table.
