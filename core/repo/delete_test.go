@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 // sealedFor makes a backup of each server, in this order, and returns their ids.
-func sealedFor(t *testing.T, m *memory, servers ...string) (ids []string) {
+func sealedFor(t *testing.T, m *plugtest.Memory, servers ...string) (ids []string) {
 	t.Helper()
 	for _, server := range servers {
 		r, err := Open(t.Context(), m)
@@ -39,7 +40,7 @@ func sealedFor(t *testing.T, m *memory, servers ...string) (ids []string) {
 }
 
 func TestDelete(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	ids := sealedFor(t, m, "a", "a", "b")
 	r, err := Open(t.Context(), m)
 	if err != nil {
@@ -57,7 +58,7 @@ func TestDelete(t *testing.T) {
 		if freed, err := r.Delete(t.Context(), id, force); err != nil || freed == 0 {
 			t.Errorf("delete %s: %d bytes, %v", id, freed, err)
 		}
-		for name := range m.objects {
+		for name := range m.All() {
 			if strings.HasPrefix(name, dirName(id)) {
 				t.Errorf("%s is still there", name)
 			}
@@ -68,10 +69,10 @@ func TestDelete(t *testing.T) {
 	refused(ids[2], false, "the last one of server b")
 	deleted(ids[0], false)
 	refused(ids[1], false, "the last one of server a")
-	delete(m.objects, manifestName(ids[1]))
+	m.Remove(manifestName(ids[1]))
 	refused(ids[1], false, "unfinished")
 	deleted(ids[1], true)
-	m.objects[manifestName(ids[2])][10] ^= 1
+	m.Bytes(manifestName(ids[2]))[10] ^= 1
 	deleted(ids[2], false) // damaged: nothing is lost
 	if all, err := r.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("left are %v, %v", all, err)
@@ -91,14 +92,14 @@ func TestDeleteOfABase(t *testing.T) {
 
 // The manifest goes first; a delete that is broken off says so and can be done again.
 func TestDeleteBrokenOff(t *testing.T) {
-	m := newMemory()
+	m := new(plugtest.Memory)
 	ids := sealedFor(t, m, "a", "a")
 	r, err := Open(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var order []string
-	m.fault = func(_ context.Context, op, name string, _ io.Reader) error {
+	m.Hook = func(_ context.Context, op, name string, _ io.Reader) error {
 		if op == "delete" {
 			if order = append(order, name); len(order) == 2 {
 				return io.ErrUnexpectedEOF
@@ -116,8 +117,8 @@ func TestDeleteBrokenOff(t *testing.T) {
 		t.Errorf("again: %v", err)
 	}
 	// A storage that says yes and keeps it is not believed.
-	m.fault = nil
-	keeps := &keeper{memory: m, name: manifestName(ids[1])}
+	m.Hook = nil
+	keeps := &keeper{Memory: m, name: manifestName(ids[1])}
 	r, err = Open(t.Context(), keeps)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +130,7 @@ func TestDeleteBrokenOff(t *testing.T) {
 
 // keeper deletes all but one object.
 type keeper struct {
-	*memory
+	*plugtest.Memory
 	name string
 }
 
@@ -137,5 +138,5 @@ func (k *keeper) Delete(ctx context.Context, name string) error {
 	if name == k.name {
 		return nil
 	}
-	return k.memory.Delete(ctx, name)
+	return k.Memory.Delete(ctx, name)
 }

@@ -24,6 +24,7 @@ type Options struct {
 	Args     []string // put after ours, so they win
 	InitArgs []string // for making empty data, e.g. --innodb-page-size=4096; the server gets them as well
 	TCP      bool     // listen on 127.0.0.1 too, at a free port
+	NoGTID   bool     // gtid_mode=OFF
 	Outlive  bool     // the server runs on when this process ends
 	// Persisted lets the server read the variables that are persisted in its data directory, as
 	// one with a configuration file does.
@@ -110,7 +111,9 @@ func (s *Server) prepare(ctx context.Context) error {
 		fmt.Sprintf("--server-id=%d", uint32(os.Getpid())<<8&0x7fffffff|lastServerID.Add(1)&0xff),
 		"--log-bin=binlog", "--loose-mysqlx=OFF",
 		"--innodb-buffer-pool-size=64M", "--performance-schema=ON",
-		"--gtid-mode=ON", "--enforce-gtid-consistency=ON",
+	}
+	if !s.opts.NoGTID {
+		s.args = append(s.args, "--gtid-mode=ON", "--enforce-gtid-consistency=ON")
 	}
 	if s.opts.TCP {
 		port, err := freePort()
