@@ -4,19 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/remora-backup/remora/core/run"
 )
 
-// databasesText names at most 20 databases, quoted as MySQL does.
+// databasesText says which databases an operation is about.
 func databasesText(operation string, names []string) string {
 	verb := map[string]string{"backup": "Backing up", "restore": "Restoring", "export": "Exporting", "prepare": "Preparing"}[operation]
-	var quoted []string
-	for _, n := range names[:min(20, len(names))] {
-		quoted = append(quoted, "`"+strings.ReplaceAll(n, "`", "``")+"`")
-	}
-	if len(names) > 20 {
-		quoted = append(quoted, "...")
-	}
-	return fmt.Sprintf("%s database(s) %s (%d)", verb, strings.Join(quoted, ","), len(names))
+	return fmt.Sprintf("%s database(s) %s (%d)", verb, run.Quoted(names), len(names))
 }
 
 // printable keeps what came from elsewhere from steering a terminal.

@@ -61,3 +61,22 @@ func TestAtAsksTheController(t *testing.T) {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
+
+// Between notices an interruption that came while the point was held, with or without a
+// controller; what the controller says comes first.
+func TestBetweenLooksForAnInterruption(t *testing.T) {
+	stop, refused := errors.New("stop"), errors.New("refused")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	if err := Between(ctx, CopyExtent); err != nil {
+		t.Errorf("uninterrupted: got %v", err)
+	}
+	cancel(stop)
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		want error
+	}{"no controller": {ctx, stop}, "held": {With(ctx, refuse{nil}), stop}, "refused": {With(ctx, refuse{refused}), refused}} {
+		if err := Between(c.ctx, CopyExtent); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}
