@@ -35,10 +35,8 @@ func freeMemory() int64 {
 	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
 		free = meminfo(b, "MemAvailable")
 	}
-	limit, err1 := readNumber("/sys/fs/cgroup/memory.max")
-	used, err2 := readNumber("/sys/fs/cgroup/memory.current")
-	if err1 == nil && err2 == nil && (free == 0 || limit-used < free) {
-		free = max(limit-used, 1)
+	if group, ok := groupMemory(os.DirFS("/")); ok && (free == 0 || group < free) {
+		free = group
 	}
 	return free
 }
@@ -53,13 +51,4 @@ func meminfo(b []byte, key string) int64 {
 		}
 	}
 	return 0
-}
-
-// readNumber fails for "max", which stands for no limit.
-func readNumber(path string) (int64, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 }
