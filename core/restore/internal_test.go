@@ -78,6 +78,8 @@ func TestPlanTree(t *testing.T) {
 		file(repo.KindTablespace, "mysql.ibd", 1), file(repo.KindRedo, "#innodb_redo/x", 512), file(repo.KindBinlog, "b.000007", 157),
 		file(repo.KindOther, "auto.cnf", 1), file(repo.KindOther, "#ib_16384_0.dblwr", 1), file(repo.KindTablespace, "a/b/t.ibd", 1),
 		file(repo.KindDir, "empty", 0), file(repo.KindDir, "#innodb_temp", 0),
+		// A schema named as a temporary tablespace elsewhere.
+		file(repo.KindTablespace, "ibtmp1/t.ibd", 1), file(repo.KindOther, "ibtmp1/m.MYD", 1), file(repo.KindOther, "ibtmp1", 1), file(repo.KindTablespace, "x.dblwr", 1),
 	}
 	for i := range good {
 		good[i].ID = repo.FileID(i + 1)
@@ -86,10 +88,10 @@ func TestPlanTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(tree.files) != 4 || tree.binlog != "binlog/restored.000007" {
+	if len(tree.files) != 7 || tree.binlog != "binlog/restored.000007" {
 		t.Errorf("plan: got %d files, binlog %q", len(tree.files), tree.binlog)
 	}
-	for _, dir := range []string{"data", "data/a", "data/a/b", "data/empty", "binlog"} {
+	for _, dir := range []string{"data", "data/a", "data/a/b", "data/empty", "data/ibtmp1", "binlog"} {
 		found := false
 		for _, have := range tree.dirs {
 			found = found || have == dir

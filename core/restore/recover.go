@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/inert"
+	"github.com/remora-backup/remora/core/innodb/redo"
 	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
@@ -195,7 +196,7 @@ func (r recovery) dropServerFiles() error {
 		return fmt.Errorf("read the data: %w", err)
 	}
 	for _, name := range names {
-		if name == "#innodb_redo" || !serversOwn(name) {
+		if name == redo.Dir || !madeAnew(name) && name != tempDir || r.from.tree.covers(name) {
 			continue
 		}
 		if err := r.dir.Root().RemoveAll(staging.Data + "/" + name); err != nil {

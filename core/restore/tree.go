@@ -7,6 +7,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
+	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/redomake"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/staging"
@@ -49,7 +50,7 @@ func planTree(m *repo.Manifest, files []repo.File) (*tree, error) {
 				return nil, err
 			}
 			at = t.binlog
-		case serversOwn(f.Path):
+		case serversOwn(f):
 			continue
 		case f.Kind == repo.KindDir:
 			t.addDir(at, made)
@@ -133,14 +134,42 @@ func (t *tree) addDir(dir string, made map[string]bool) {
 	t.dirs = append(t.dirs, dir)
 }
 
-// serversOwn reports whether a file is left out if a backup should hold it: the identity of
-// the source, a redo log that is not the backup's, and what the server makes anew. With
-// old doublewrite files recovery would put old pages in place of good ones.
-func serversOwn(name string) bool {
-	first, _, _ := strings.Cut(name, "/")
-	switch first {
-	case "auto.cnf", "ibtmp1", redo.Dir, "#innodb_temp":
+// covers reports whether the backup has something of that name at the top of the data
+// directory.
+func (t *tree) covers(name string) bool {
+	at := path.Join(staging.Data, name)
+	for _, dir := range t.dirs {
+		if dir == at {
+			return true
+		}
+	}
+	return t.has(name)
+}
+
+// tempDir is where a server keeps the temporary tablespaces of sessions.
+const tempDir = "#innodb_temp"
+
+// serversOwn reports whether a file is left out if a backup should hold it. What the backup
+// calls a tablespace is one, whatever its name: a schema may be named as a file of a server
+// with other settings.
+func serversOwn(f *repo.File) bool {
+	first, _, below := strings.Cut(f.Path, "/")
+	switch {
+	case f.Kind == repo.KindTablespace:
+		return f.SpaceID == tablespace.Temporary
+	case f.Kind == repo.KindDir || below:
+		return first == tempDir || first == redo.Dir
+	}
+	return madeAnew(f.Path)
+}
+
+// madeAnew reports whether a file at the top of the data directory, which is no tablespace,
+// is the identity of the source or made anew by a server. With old doublewrite files recovery
+// would put old pages in place of good ones.
+func madeAnew(name string) bool {
+	switch name {
+	case "auto.cnf", "ibtmp1":
 		return true
 	}
-	return path.Ext(first) == ".dblwr" || path.Ext(first) == ".bdblwr"
+	return path.Ext(name) == ".dblwr" || path.Ext(name) == ".bdblwr"
 }
