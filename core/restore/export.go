@@ -77,7 +77,7 @@ func (d description) do(ctx context.Context) (ready, error) {
 		if err := syncpoint.Between(ctx, syncpoint.ExportSynced); err != nil {
 			return ready{}, err
 		}
-		if err := d.dir.Enter(staging.Prepared); err != nil {
+		if err := d.dir.Complete(); err != nil {
 			return ready{}, err
 		}
 		if err := syncpoint.Between(ctx, syncpoint.ExportFetched); err != nil {

@@ -34,17 +34,37 @@ func (f fetch) do(ctx context.Context, t *run.Task) (*staging.Dir, error) {
 	if err := syncpoint.At(ctx, syncpoint.RestoreTargetReady); err != nil {
 		return nil, err
 	}
-	switch {
-	case dir.Stage().Past():
-		t.Note("%s", f.past)
-		return dir, nil
-	case dir.Stage() == staging.Preparing:
+	if dir.Stage().Past() {
+		whole, err := f.still(dir, t)
+		if whole || err != nil {
+			return dir, err
+		}
+	}
+	if dir.Stage() == staging.Preparing {
 		t.Warn("an earlier run was interrupted while it prepared the files: they are fetched anew")
 		if err := dir.Forget(); err != nil {
 			return nil, err
 		}
 	}
 	return dir, w.do(ctx, t)
+}
+
+// still reports whether what an earlier run left as whole still looks so. Else it is fetched
+// anew, unless part of it is in the target already.
+func (f fetch) still(dir *staging.Dir, t *run.Task) (bool, error) {
+	name, err := dir.Differs()
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("look at what an earlier run left: %w", err)
+	case name == "":
+		t.Note("%s", f.past)
+		return true, nil
+	case dir.Stage() == staging.Publishing:
+		return false, code.Hint(code.Target, "empty the target, and restore again",
+			"look at what an earlier run left: %s in %s is not as it was left", name, f.from.target.Path)
+	}
+	t.Warn("an earlier run was interrupted, and %s is not as it was left: all is fetched anew", name)
+	return false, dir.Forget()
 }
 
 // writing is the files being written.

@@ -101,7 +101,7 @@ func (r recovery) settle(ctx context.Context) error {
 	if err := syncpoint.At(ctx, syncpoint.PrepareSynced); err != nil {
 		return err
 	}
-	if err := r.dir.Enter(staging.Prepared); err != nil {
+	if err := r.dir.Complete(); err != nil {
 		return err
 	}
 	return syncpoint.At(ctx, syncpoint.PrepareDone)

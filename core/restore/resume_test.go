@@ -180,3 +180,36 @@ func TestDamagedRedo(t *testing.T) {
 	checkCode(t, err, code.Integrity, "MY-012545")
 	unstartable(t, cfg.Target)
 }
+
+// What was prepared and then changed by somebody is not published: it is fetched anew.
+func TestResumeLooksAtWhatWasPrepared(t *testing.T) {
+	f := sharedFixture(t)
+	cfg := config(t, f.storage(), t.TempDir())
+	var stopped *run.Interrupted
+	if _, err := doUntil(t, cfg, syncpoint.PrepareDone); !errors.As(err, &stopped) {
+		t.Fatalf("interrupted restore: got %v", err)
+	}
+	name := filepath.Join(cfg.Target, staging.Name, "data", "d", "t.ibd")
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteAt(make([]byte, 4096), 5*16<<10)
+	// Not even its time tells.
+	if err := errors.Join(err, file.Close(), os.Chtimes(name, info.ModTime(), info.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	storage := f.storage()
+	seen, err := do(t, t.Context(), config(t, storage, cfg.Target))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, all := storage.packed.Load(), f.manifest.Packs.Size; got < all/2 || seen.Last().State != run.CompleteWithWarnings {
+		t.Errorf("fetched %d of %d bytes, state %s", got, all, seen.Last().State)
+	}
+	f.check(t, cfg.Target)
+}

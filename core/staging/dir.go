@@ -19,6 +19,7 @@ import (
 //	TARGET/.remora-restore/
 //	    lock         held while a restore works here
 //	    state.json   which backup, and the stage
+//	    files        how each file of data/ looked when it was whole: from stage prepared on
 //	    packs        one line for each pack whose bytes are all written and synced
 //	    data/        the data directory in the making
 //	    binlog/      the source's last binary log, for recovery only
@@ -176,7 +177,7 @@ func (s *Dir) WriteFile(name string, b []byte) error {
 
 // Forget throws away what was fetched: the next step begins with an empty data/.
 func (s *Dir) Forget() error {
-	for _, name := range []string{packsName, Data, Binlog} {
+	for _, name := range []string{packsName, inventoryName, Data, Binlog} {
 		if err := s.dir.RemoveAll(name); err != nil {
 			return fmt.Errorf("remove the remains of an earlier run: %w", err)
 		}
@@ -187,7 +188,7 @@ func (s *Dir) Forget() error {
 // Remove takes the staging directory away; nothing of the restore may be in it any more.
 // Until only data/ and the state are left, a run that is killed here can be run again.
 func (s *Dir) Remove() error {
-	for _, name := range []string{packsName, Binlog, Log, Data} {
+	for _, name := range []string{packsName, inventoryName, Binlog, Log, Data} {
 		if err := s.dir.RemoveAll(name); err != nil {
 			return fmt.Errorf("remove the staging directory: %w", err)
 		}
