@@ -17,7 +17,12 @@ const (
 	msgScanned          = "MY-012550" // "scanned up to log sequence number N"
 	msgCheckpoint       = "MY-013883" // "latest found checkpoint is at lsn = N in ..."
 	msgStarted          = "MY-012976" // "9.7.4 started; log sequence number N": redo is applied
-	msgRollback         = "MY-013014"
+	msgUndo             = "MY-013023" // "N transaction(s) which must be rolled back or cleaned up in total N row operations to undo"
+	msgRollback         = "MY-013014" // the rollback of what was not committed begins
+	msgRolledBack       = "MY-013015" // it is done
+	msgRollbackCut      = "MY-013608" // it was not, as the server shuts down
+	msgInnoDBStarted    = "MY-013577" // InnoDB has all its files
+	msgInitFile         = "MY-010138" // all statements of the init-file were carried out
 	msgShutdown         = "MY-012980" // InnoDB: "Shutdown completed; log sequence number N"
 
 	msgNewLog = "MY-012893" // a new, empty redo log was made

@@ -68,6 +68,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 func (p *Process) run(started chan<- error, read func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	raiseFiles()
 	err := p.cmd.Start()
 	p.closeOutput()
 	started <- err
@@ -84,6 +85,22 @@ func (p *Process) run(started chan<- error, read func()) {
 	<-rest
 	p.err = p.cmd.Wait()
 	close(p.done)
+}
+
+// raiseFiles raises the limit of open files of this process, which the server inherits, to what it may be: a server has
+// a file open for each of many tables.
+func raiseFiles() {
+	const most = 1 << 20
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return
+	}
+	hard := l.Max
+	l.Cur, l.Max = max(hard, most), max(hard, most)
+	if os.Geteuid() != 0 || syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		l.Cur, l.Max = hard, hard
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l) // the server says what is too little for it
+	}
 }
 
 // endGroup waits for the end of what was started and kills what that has left behind: if
@@ -156,11 +173,16 @@ func (p *Process) Wait() error {
 	return p.err
 }
 
+// Terminate asks the server to shut down. An ended server is not asked.
+func (p *Process) Terminate() {
+	// An error means that it has ended already.
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+}
+
 // Stop lets the server shut down and waits for it; when ctx ends first the server is killed and that is
 // returned as an error. Stopping an ended server is not an error.
 func (p *Process) Stop(ctx context.Context) error {
-	// An error means that it has ended already.
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	p.Terminate()
 	select {
 	case <-p.done:
 		return nil

@@ -19,6 +19,10 @@ type RecoverOptions struct {
 	Bin     string   // needed; see Find
 	Args    []string // the user's own, e.g. for a keyring; put first, so that ours win
 	DataDir string   // needed; absolute
+	Home    string   // needed; a directory of ours that the server may write to, absolute: made, and removed afterwards
+
+	// Own, if not nil, gives a directory that was made to the user as whom the server may run.
+	Own func(path string) error
 
 	StartLSN uint64 // checkpoint LSN the redo log was made with; 0 does not check it
 	EndLSN   uint64 // needed; the LSN up to which the server must have scanned, exactly
@@ -56,11 +60,12 @@ type RecoverResult struct {
 	ScannedLSN    uint64 // where the redo log ended: EndLSN
 	FinalLSN      uint64 // of the data after the server has shut down
 	Duration      time.Duration
+	Answers       Answers  // what it says of itself
 	Errors        []string // [ERROR] lines of the log; those of a recovery that went well are harmless
 }
 
-// Recover lets mysqld recover the data directory from its redo log and shut down by itself. The server listens
-// nowhere, runs no events and replicates nothing.
+// Recover lets mysqld recover the data directory from its redo log, roll back what was not committed, and shut down.
+// The server listens on a socket in Home only, runs no events and replicates nothing.
 //
 // It fails unless the redo log was read to exactly EndLSN: a server that meets a damaged or missing block takes
 // it for the end of the log, says at most a word about it, and starts. The error carries the server's own
@@ -74,16 +79,15 @@ type RecoverResult struct {
 // its own; with LogBin one more binary log file, the next number, which holds no transaction but begins with the
 // GTIDs executed so far, and its line in the index; fresh redo files; ibtmp1 is removed.
 func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
-	if o.EndLSN == 0 || !filepath.IsAbs(o.DataDir) {
-		return RecoverResult{}, fmt.Errorf("recover %q up to LSN %d: an absolute directory and an LSN are needed", o.DataDir, o.EndLSN)
+	if o.EndLSN == 0 || !filepath.IsAbs(o.DataDir) || !filepath.IsAbs(o.Home) {
+		return RecoverResult{}, fmt.Errorf("recover %q in %q up to LSN %d: absolute directories and an LSN are needed", o.DataDir, o.Home, o.EndLSN)
 	}
-	home, err := os.MkdirTemp("/tmp", "remora-") // short, for the socket's name
-	if err != nil {
+	if err := makeHome(o.Home, o.Own); err != nil {
 		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
 	}
-	defer os.RemoveAll(home)
-	initFile := filepath.Join(home, "init.sql")
-	if err := os.WriteFile(initFile, []byte(initSQL(o.Statements)), 0o600); err != nil {
+	defer os.RemoveAll(o.Home)
+	initFile := filepath.Join(o.Home, "init.sql")
+	if err := os.WriteFile(initFile, []byte(initSQL(o)), 0o644); err != nil {
 		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
 	}
 	begin := time.Now()
@@ -92,10 +96,12 @@ func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
 	defer cancel(nil)
 	w.abort = func() { cancel(errGivenUp) }
 	w.begin()
-	p, err := Start(run, Options{Bin: o.Bin, Args: recoverArgs(o, home, initFile), OnLine: w.line})
+	p, err := Start(run, Options{Bin: o.Bin, Args: recoverArgs(o, initFile), OnLine: w.line})
 	if err != nil {
 		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
 	}
+	w.settled(p.Done())
+	p.Terminate()
 	exit := p.Wait()
 	w.result.Duration = time.Since(begin)
 	if ctx.Err() != nil {
@@ -104,84 +110,34 @@ func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
 	if err := w.judge(exit); err != nil {
 		return w.result, fmt.Errorf("recover %s: %w", o.DataDir, err)
 	}
+	if w.result.Answers, err = readAnswers(o.Home); err != nil {
+		return w.result, fmt.Errorf("ask the recovered server: %w", err)
+	}
 	return w.result, nil
 }
 
-// initSQL is what the server carries out before it shuts down: one statement a line, as it reads them.
-func initSQL(statements []string) string {
-	lines := append([]string{"SET SESSION sql_log_bin = 0;"}, statements...)
-	return strings.Join(append(lines, "SHUTDOWN;"), "\n") + "\n"
+// initSQL is what the server carries out before it is told to shut down: one statement a line, as it reads them. What it
+// says of itself it says after the caller's statements.
+func initSQL(o RecoverOptions) string {
+	lines := append([]string{"SET SESSION sql_log_bin = 0;"}, o.Statements...)
+	return strings.Join(lines, "\n") + "\n" + questions(o.Home)
+}
+
+// makeHome makes an empty directory for a server, whose user may be another than ours.
+func makeHome(home string, own func(path string) error) error {
+	if err := os.RemoveAll(home); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return err
+	}
+	if own == nil {
+		return nil
+	}
+	return own(home)
 }
 
 var errGivenUp = errors.New("recovery cannot succeed")
-
-// recoverArgs is the command line. Options that some version lacks are "loose".
-func recoverArgs(o RecoverOptions, home, initFile string) []string {
-	var args []string
-	if len(o.Args) == 0 || !strings.HasPrefix(o.Args[0], "--defaults-") && o.Args[0] != "--no-defaults" {
-		args = append(args, "--no-defaults") // must be the first
-	}
-	args = append(args, o.Args...)
-	if os.Geteuid() == 0 && !hasOption(o.Args, "--user") {
-		args = append(args, "--user=root") // files are given to their owner afterwards
-	}
-	args = append(args,
-		"--datadir="+o.DataDir, "--init-file="+initFile,
-		"--socket="+filepath.Join(home, "s"), "--pid-file="+filepath.Join(home, "pid"),
-		"--skip-networking", "--loose-mysqlx=OFF", "--skip-replica-start", "--event-scheduler=OFF",
-		"--loose-group-replication-start-on-boot=OFF", "--persisted-globals-load=OFF",
-		"--skip-log-error", // the log goes to stderr, whatever a configuration file says
-		"--log-error-verbosity=3", "--log-error-services=log_filter_internal;log_sink_internal",
-		"--log-error-suppression-list=", "--log-timestamps=UTC",
-		"--general-log=OFF", "--slow-query-log=OFF", "--performance-schema=OFF",
-		"--loose-auto-generate-certs=OFF", "--loose-sha256-password-auto-generate-rsa-keys=OFF",
-		"--loose-caching-sha2-password-auto-generate-rsa-keys=OFF",
-		"--innodb-data-home-dir=", "--innodb-log-group-home-dir=./", "--innodb-read-only=OFF", "--innodb-force-recovery=0",
-		"--innodb-doublewrite=OFF", "--innodb-log-buffer-size=64M", // not less than the biggest mini-transaction
-		"--innodb-buffer-pool-load-at-startup=OFF", "--innodb-buffer-pool-dump-at-shutdown="+dumpBufferPool(o.DataDir),
-		fmt.Sprintf("--lower-case-table-names=%d", o.LowerCaseTableNames),
-	)
-	text := func(name, v string) {
-		if v != "" {
-			args = append(args, name+"="+v)
-		}
-	}
-	number := func(name string, n int64) {
-		if n != 0 {
-			args = append(args, fmt.Sprintf("%s=%d", name, n))
-		}
-	}
-	number("--innodb-page-size", int64(o.PageSize))
-	text("--innodb-data-file-path", o.DataFilePath)
-	text("--innodb-undo-directory", o.UndoDir)
-	text("--innodb-directories", o.Directories)
-	number("--innodb-buffer-pool-size", o.BufferPool)
-	number("--innodb-redo-log-capacity", o.RedoBytes)
-	if o.LogBin == "" {
-		return append(args, "--skip-log-bin")
-	}
-	return append(args, "--log-bin="+o.LogBin, "--log-bin-index="+o.LogBin+".index", "--server-id=1", "--binlog-expire-logs-seconds=0")
-}
-
-// dumpBufferPool keeps the source's list of hot pages. Where there is none our own is better
-// than nothing: a server that misses the file says so in an [ERROR] line at its first start.
-func dumpBufferPool(dataDir string) string {
-	if _, err := os.Stat(filepath.Join(dataDir, "ib_buffer_pool")); err == nil {
-		return "OFF"
-	}
-	return "ON"
-}
-
-// hasOption reports whether an option is among the arguments, in either spelling of "-" and "_".
-func hasOption(args []string, name string) bool {
-	for _, a := range args {
-		key, _, _ := strings.Cut(a, "=")
-		if strings.ReplaceAll(key, "_", "-") == name {
-			return true
-		}
-	}
-	return false
-}
 
 // watch reads a recovering server's log.
 type watch struct {
@@ -193,10 +149,64 @@ type watch struct {
 	errors bool // one was reported that is not known to be harmless
 	full   bool // the disk is
 	keys   bool // are missing
+
+	undo  bool          // there are transactions to be rolled back
+	cut   bool          // the rollback was cut short
+	asked chan struct{} // closed when the server has answered,
+	began chan struct{} // when it has begun to roll back,
+	ended chan struct{} // when it has done so
+}
+
+// settled returns when the server has answered and has rolled back what was not committed, or when it is gone. Until
+// then nobody knows whether it can: the undo of a table that it cannot open is left out.
+func (w *watch) settled(gone <-chan struct{}) {
+	select {
+	case <-w.asked:
+	case <-gone:
+		return
+	}
+	if !happened(w.began) {
+		if !w.undo {
+			return
+		}
+		select { // it was all done before the server could be asked, or is about to begin
+		case <-w.began:
+		case <-time.After(rollbackBegins):
+			return
+		case <-gone:
+			return
+		}
+	}
+	select {
+	case <-w.ended:
+	case <-gone:
+	}
+}
+
+// rollbackBegins is how long a server takes to tell that it rolls back, after it was asked.
+const rollbackBegins = 30 * time.Second
+
+// rolling reports whether the server has begun to roll back and has not said that it is done.
+func (w *watch) rolling() bool { return happened(w.began) && !happened(w.ended) }
+
+func happened(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// reached closes one of the channels, once.
+func reached(c chan struct{}) {
+	if !happened(c) {
+		close(c)
+	}
 }
 
 func newWatch(o RecoverOptions) *watch {
-	return &watch{opts: o, meter: NewMeter(o.EndLSN, time.Now)}
+	return &watch{opts: o, meter: NewMeter(o.EndLSN, time.Now), asked: make(chan struct{}), began: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // maxErrors bounds how many [ERROR] lines are kept, maxErrorText how much of each, in bytes.
@@ -257,6 +267,17 @@ func (w *watch) take(msg message) {
 		if lsn, ok := msg.lsnAfter("lsn = "); ok {
 			w.result.CheckpointLSN = lsn
 		}
+	case msgUndo:
+		n, ok := msg.lsnAfter("in total ")
+		w.undo = !ok || n > 0
+	case msgRollback:
+		reached(w.began)
+	case msgRolledBack:
+		reached(w.ended)
+	case msgRollbackCut:
+		w.cut = true
+	case msgInitFile:
+		reached(w.asked)
 	case msgShutdown:
 		if lsn, ok := msg.lsnAfter("log sequence number "); ok {
 			w.result.FinalLSN = lsn
@@ -291,6 +312,8 @@ func (w *watch) judge(exit error) error {
 		return w.fail(code.Unclassified, "mysqld ended with an error: %v", exit)
 	case r.FinalLSN == 0:
 		return w.fail(code.Unclassified, "mysqld did not shut down in order")
+	case w.undo && (w.cut || w.rolling()):
+		return w.fail(code.Unclassified, "the server ended before it had rolled back what was not committed")
 	case w.errors:
 		return w.fail(code.Integrity, "the server recovered the data and reported errors")
 	}

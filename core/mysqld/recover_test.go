@@ -27,7 +27,7 @@ func TestRecover(t *testing.T) {
 	end := redoEnd(t, crashed)
 	options := func(dir string) mysqld.RecoverOptions {
 		return mysqld.RecoverOptions{
-			Bin: mysqldtest.Binary(t), DataDir: dir, EndLSN: end,
+			Bin: mysqldtest.Binary(t), DataDir: dir, Home: dir + ".home", EndLSN: end,
 			LowerCaseTableNames: 0, BufferPool: 5 << 20, LogBin: "binlog", RedoBytes: 64 << 20,
 			Args: []string{"--innodb-flush-method=nosync"},
 		}
@@ -129,25 +129,36 @@ func TestRecoverWithoutTheKeyring(t *testing.T) {
 	bin, _ := mysqldtest.Keyring(t)
 	s := mysqldtest.Start(t, mysqldtest.Bin(bin))
 	s.Exec("CREATE DATABASE d", "CREATE TABLE d.sealed (id INT PRIMARY KEY) ENCRYPTION='Y'", "INSERT INTO d.sealed VALUES (1)")
-	tx, err := s.DB().BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
+	// The one on the encrypted table is rolled back after the bigger one: not before the server could be asked.
+	s.Exec("CREATE TABLE d.t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO d.t (v) VALUES (1)")
+	for range 16 {
+		s.Exec("INSERT INTO d.t (v) SELECT v FROM d.t")
 	}
-	if _, err := tx.Exec("UPDATE d.sealed SET id = 2"); err != nil {
-		t.Fatal(err)
+	for _, change := range []string{"UPDATE d.sealed SET id = 2", "UPDATE d.t SET v = 2"} {
+		tx, err := s.DB().BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(change); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.Exec("FLUSH ENGINE LOGS", "DO innodb_redo_log_sharp_checkpoint()")
 	s.Kill()
 	recover := func(bin, dir string, end uint64) (mysqld.RecoverResult, error) {
-		return mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: dir, EndLSN: end, LogBin: "binlog", RedoBytes: 64 << 20})
+		return mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: dir, Home: dir + ".home", EndLSN: end, LogBin: "binlog", RedoBytes: 64 << 20})
 	}
 	r, _ := recover(bin, copyOf(t, s.Dir), 1<<60)
 	end := max(r.ScannedLSN, r.CheckpointLSN)
 	if _, err := recover(mysqldtest.Binary(t), copyOf(t, s.Dir), end); code.Of(err) != code.Integrity || !strings.Contains(err.Error(), "must be given the keyring") {
 		t.Errorf("without the keyring: got %v, want code %d and what is missing", err, code.Integrity)
 	}
-	if _, err := recover(bin, copyOf(t, s.Dir), end); err != nil {
-		t.Errorf("with the keyring: %v", err)
+	r, err := recover(bin, copyOf(t, s.Dir), end)
+	if err != nil {
+		t.Fatalf("with the keyring: %v", err)
+	}
+	if !slices.ContainsFunc(r.Answers.Tablespaces, func(s mysqld.Tablespace) bool { return s.Name == "d/sealed" && s.State == "normal" && s.Size > 0 }) {
+		t.Errorf("tablespaces: got %+v", r.Answers.Tablespaces)
 	}
 }
 
@@ -162,7 +173,7 @@ func TestRecoverOnAFullDisk(t *testing.T) {
 	} {
 		bin := filepath.Join(t.TempDir(), "mysqld")
 		write(t, bin, "#!/bin/sh\ncat <<'END'\n"+line+"\nEND\nexit 2\n", 0o755)
-		_, err := mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: t.TempDir(), EndLSN: 8704})
+		_, err := mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: t.TempDir(), Home: filepath.Join(t.TempDir(), "home"), EndLSN: 8704})
 		want := code.NoSpace
 		if name == "other" {
 			want = code.Unclassified
@@ -178,7 +189,7 @@ func TestRecoverEndsAFlood(t *testing.T) {
 	defer cancel()
 	flood := filepath.Join(t.TempDir(), "mysqld")
 	write(t, flood, "#!/bin/bash\nwhile :; do echo '"+note("MY-012519", "CORRUPT LOG RECORD FOUND")+"'; done\n", 0o755)
-	r, err := mysqld.Recover(ctx, mysqld.RecoverOptions{Bin: flood, DataDir: t.TempDir(), EndLSN: 10_000})
+	r, err := mysqld.Recover(ctx, mysqld.RecoverOptions{Bin: flood, DataDir: t.TempDir(), Home: filepath.Join(t.TempDir(), "home"), EndLSN: 10_000})
 	if code.Of(err) != code.Integrity || !strings.Contains(err.Error(), "CORRUPT LOG RECORD") {
 		t.Errorf("got %v (code %d), want code %d", err, code.Of(err), code.Integrity)
 	}
@@ -215,7 +226,7 @@ func crash(t *testing.T) string {
 func redoEnd(t *testing.T, crashed string) uint64 {
 	t.Helper()
 	r, err := mysqld.Recover(t.Context(), mysqld.RecoverOptions{
-		Bin: mysqldtest.Binary(t), DataDir: copyOf(t, crashed), EndLSN: 1 << 60, LogBin: "binlog",
+		Bin: mysqldtest.Binary(t), DataDir: copyOf(t, crashed), Home: filepath.Join(t.TempDir(), "home"), EndLSN: 1 << 60, LogBin: "binlog",
 		RedoBytes: 64 << 20, Args: []string{"--innodb-flush-method=nosync"},
 	})
 	if err == nil || r.ScannedLSN == 0 {

@@ -77,6 +77,45 @@ func TestVerdictOnErrors(t *testing.T) {
 	}
 }
 
+// A server is let work until it has rolled back what was not committed; one that ends before it did is not believed.
+func TestVerdictOnTheRollback(t *testing.T) {
+	const (
+		undo  = "2 transaction(s) which must be rolled back or cleaned up in total 7 row operations to undo"
+		began = "Starting in background the rollback of uncommitted transactions"
+		cut   = "Rollback of uncommitted transactions was not completed"
+		done  = "Rollback of non-prepared transactions completed"
+	)
+	for name, c := range map[string]struct {
+		undo, working string
+		code          code.Code
+	}{
+		"it takes a while":      {undo, note("MY-013014", began), code.Done},
+		"it begins late":        {undo, "", code.Done},
+		"it ends in the middle": {undo, note("MY-013014", began) + "'; echo '" + note("MY-013608", cut) + "'; shutdown; echo '", code.Unclassified},
+		"it says no more":       {undo, note("MY-013014", began) + "'; shutdown; echo '", code.Unclassified},
+		"nothing to roll back":  {strings.Replace(undo, "total 7", "total 0", 1), "'; wait; echo '", code.Done},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			bin := filepath.Join(dir, "mysqld")
+			write(t, bin, "#!/bin/bash\nfor a; do case $a in --secure-file-priv=*) cd \"${a#*=}\";; esac; done\n"+
+				": >tablespaces; echo >gtid_executed\n"+
+				"shutdown() { echo '"+note("MY-012980", "Shutdown completed; log sequence number 9000")+"'; exit 0; }\n"+
+				"trap \"echo '"+note("MY-013608", cut)+"'; shutdown\" TERM\n"+
+				"echo '"+note("MY-013883", "The latest found checkpoint is at lsn = 8704 in redo log file x.")+"'\n"+
+				"echo '"+note("MY-013023", c.undo)+"'\n"+
+				"echo '"+note("MY-010138", "Execution of init_file 'x' ended.")+"'\n"+
+				"sleep 0.5\necho '"+c.working+"'\nsleep 0.5\n"+
+				"trap shutdown TERM\necho '"+note("MY-013014", began)+"'\necho '"+note("MY-013015", done)+"'\n"+
+				"while :; do sleep 0.1; done\n", 0o755)
+			_, err := mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: dir, Home: filepath.Join(dir, "home"), EndLSN: 8704})
+			if code.Of(err) != c.code || err != nil && !strings.Contains(err.Error(), "before it had rolled back") {
+				t.Errorf("got code %d of %v, want %d", code.Of(err), err, c.code)
+			}
+		})
+	}
+}
+
 func said(code, subsystem, text string) string {
 	return "2026-01-02T03:04:05.678901Z 1 [ERROR] [" + code + "] [" + subsystem + "] " + text
 }
@@ -89,6 +128,8 @@ func verdict(t *testing.T, lines []string, start, end uint64) (mysqld.RecoverRes
 	if err := os.WriteFile(log, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	write(t, bin, "#!/bin/sh\nexec cat '"+log+"'\n", 0o755)
-	return mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: dir, StartLSN: start, EndLSN: end})
+	// It answers as one that has no tablespaces and executed nothing.
+	write(t, bin, "#!/bin/sh\nfor a; do case $a in --secure-file-priv=*) cd \"${a#*=}\";; esac; done\n"+
+		"trap '' TERM; : >tablespaces; echo >gtid_executed; cat '"+log+"'\n", 0o755)
+	return mysqld.Recover(t.Context(), mysqld.RecoverOptions{Bin: bin, DataDir: dir, Home: filepath.Join(dir, "home"), StartLSN: start, EndLSN: end})
 }

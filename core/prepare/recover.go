@@ -97,7 +97,7 @@ func (w recoverPhase) runServer(ctx context.Context, t *run.Task, logBin string)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done, err := mysqld.Recover(ctx, mysqld.RecoverOptions{
-		Bin: w.bin, Args: w.args, DataDir: w.path,
+		Bin: w.bin, Args: w.args, DataDir: w.path, Home: filepath.Join(w.path, homeName, "server"),
 		StartLSN: uint64(w.log.checkpoint), EndLSN: uint64(w.log.end),
 		PageSize: w.log.page, DataFilePath: w.dataFilePath, UndoDir: w.undoDir, LowerCaseTableNames: w.lowerCase,
 		BufferPool: pool, LogBin: logBin, Statements: w.journal.As.AtRecovery(),

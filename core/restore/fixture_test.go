@@ -3,6 +3,7 @@ package restore_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -279,6 +280,9 @@ func (s *store) put(f repo.File, r io.Reader) error {
 	for {
 		n, err := io.ReadFull(r, buf)
 		if n > 0 {
+			if f.Size == 0 && f.Kind == repo.KindTablespace {
+				f.SpaceID = binary.BigEndian.Uint32(buf[34:])
+			}
 			if err := s.p.Extent(s.ctx, repo.Extent{File: f.ID, Offset: f.Size}, buf[:n]); err != nil {
 				return err
 			}

@@ -136,7 +136,7 @@ func (r recovery) server(ctx context.Context, t *run.Task, logBin string) error 
 		pool = mysqld.BufferPool(r.from.manifest.Totals.Plain)
 	}
 	done, err := mysqld.Recover(ctx, mysqld.RecoverOptions{
-		Bin: r.from.mysqld, Args: r.args, DataDir: r.dir.DataPath(),
+		Bin: r.from.mysqld, Args: r.args, DataDir: r.dir.DataPath(), Home: filepath.Join(r.dir.Path(), "server"), Own: r.dir.Owner().Path,
 		StartLSN: lsn.Checkpoint, EndLSN: lsn.End,
 		PageSize: s.PageSize, DataFilePath: r.from.system.dataFilePath, UndoDir: r.from.system.undoDir, LowerCaseTableNames: s.LowerCaseTableNames,
 		BufferPool: pool, LogBin: logBin, Statements: r.as.AtRecovery(),
@@ -153,6 +153,10 @@ func (r recovery) server(ctx context.Context, t *run.Task, logBin string) error 
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
+		return code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
+	}
+	if err := seen(&r.from.manifest, r.from.tree, done.Answers); err != nil {
+		_ = errors.Join(lines.to.Flush(), log.Close())
 		return code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
 	}
 	for _, e := range done.Errors {

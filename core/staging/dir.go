@@ -70,7 +70,7 @@ func Open(at Target, want State, own Owner) (s *Dir, err error) {
 
 func (s *Dir) makeTarget() (err error) {
 	if err := os.Mkdir(s.path, 0o750); err == nil {
-		if err := s.owner.path(s.path); err != nil {
+		if err := s.owner.Path(s.path); err != nil {
 			return err
 		}
 	} else if !errors.Is(err, fs.ErrExist) {

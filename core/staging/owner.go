@@ -38,7 +38,8 @@ func OwnerFor(p Target) (Owner, error) {
 // Root reports whether the files will belong to root, as whom no server should run.
 func (o Owner) Root() bool { return o.set && o.uid == 0 }
 
-func (o Owner) path(name string) error {
+// Path gives what lies at an absolute path.
+func (o Owner) Path(name string) error {
 	if !o.set {
 		return nil
 	}
