@@ -59,6 +59,8 @@
 //	the server locked                 core/backup/lock.go, holding.go, through plugins/mysqllock
 //	what is read under the lock kept  core/copier/kept.go, stored by core/backup/cutlogs.go
 //	an extent's place and digest      core/repo/index.go
+//	the recovering server tried first core/mysqld/try.go, called by core/restore/fetch.go
+//	what it says held to the manifest core/mysqld/answers.go, core/restore/seen.go
 //	an unfinished restore looked at   core/staging/target.go, state.go
 //	a restore published               core/staging/publish.go, called by core/restore/publish.go
 //	the prepare percentage computed   core/mysqld/progress.go

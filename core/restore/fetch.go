@@ -2,10 +2,14 @@ package restore
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
@@ -21,6 +25,7 @@ type fetch struct {
 	parallel int           // packs read at once
 	every    time.Duration // between two syncs
 	past     string        // what is told if an earlier run has left nothing to do
+	server   []string      // program and arguments of the one that recovers: it is tried first; nil without one
 }
 
 func (f fetch) do(ctx context.Context, t *run.Task) (*staging.Dir, error) {
@@ -39,6 +44,9 @@ func (f fetch) do(ctx context.Context, t *run.Task) (*staging.Dir, error) {
 		if whole || err != nil {
 			return dir, err
 		}
+	}
+	if err := f.try(ctx, dir); err != nil {
+		return nil, err
 	}
 	if dir.Stage() == staging.Preparing {
 		t.Warn("an earlier run was interrupted while it prepared the files: they are fetched anew")
@@ -65,6 +73,30 @@ func (f fetch) still(dir *staging.Dir, t *run.Task) (bool, error) {
 	}
 	t.Warn("an earlier run was interrupted, and %s is not as it was left: all is fetched anew", name)
 	return false, dir.Forget()
+}
+
+// try lets the server that will recover show that it can, before anything is fetched for it.
+func (f fetch) try(ctx context.Context, dir *staging.Dir) error {
+	if f.server == nil {
+		return nil
+	}
+	info, err := os.Stat(f.server[0])
+	if err != nil {
+		return code.New(code.Usage, "try mysqld: %w", err)
+	}
+	key := fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %d", f.server, info.ModTime().UnixNano())))
+	if dir.Tried() == key {
+		return nil
+	}
+	s := &f.from.manifest.Server
+	err = mysqld.Try(ctx, mysqld.TryOptions{
+		Bin: f.server[0], Args: f.server[1:], Dir: filepath.Join(dir.Path(), "trial"), Own: dir.Owner().Path,
+		PageSize: s.PageSize, LowerCaseTableNames: s.LowerCaseTableNames,
+	})
+	if err != nil {
+		return err
+	}
+	return dir.SetTried(key)
 }
 
 // writing is the files being written.

@@ -271,23 +271,63 @@ func TestFlippedByte(t *testing.T) {
 	}
 }
 
-// A server that cannot begin, as one that is confined to other directories.
+// A server that cannot begin, as one that is confined to other directories, is found before a
+// byte is fetched for it; one that could, and then cannot, leaves what it said.
 func TestServerThatCannotPrepare(t *testing.T) {
-	needs.Server(t)
+	f := sharedFixture(t)
+	script := "#!/bin/sh\nfor a; do case $a in\n--version) echo '/x/mysqld  Ver " + f.manifest.Server.Version + " for Linux on x86_64 (X)'; exit;;\n" +
+		"--validate-config) exit 0;;\n%sesac; done\necho Permission denied; exit 1\n"
+	cfg := config(t, f.storage(), filepath.Join(t.TempDir(), "new"))
+	cfg.Mysqld = filepath.Join(t.TempDir(), "mysqld")
+	write := func(more string) {
+		if err := os.WriteFile(cfg.Mysqld, fmt.Appendf(nil, script, more), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("")
+	storage := f.storage()
+	confined := config(t, storage, cfg.Target)
+	confined.Mysqld = cfg.Mysqld
+	_, err := do(t, t.Context(), confined)
+	checkCode(t, err, code.Target, "Permission denied")
+	if hint := code.HintOf(err); !strings.Contains(hint, "AppArmor") {
+		t.Errorf("hint: got %q", hint)
+	}
+	if n := storage.packed.Load(); n != 0 {
+		t.Errorf("bytes fetched before the trial: got %d", n)
+	}
+	write("--initialize-insecure) echo '2026-11-20T22:15:00.000000Z 1 [System] [MY-013577] [InnoDB] InnoDB initialization has ended.'; exit 0;;\n")
+	_, err = do(t, t.Context(), cfg)
+	checkCode(t, err, code.Unclassified, "exit status 1")
+	log := filepath.Join(cfg.Target, staging.Name, "prepare.log")
+	if hint := code.HintOf(err); !strings.Contains(hint, log) {
+		t.Errorf("hint: got %q, want %s in it", hint, log)
+	}
+	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "Permission denied") {
+		t.Errorf("log of the server: got %q, %v", text, err)
+	}
+}
+
+// A server that says it has recovered all, and by its own answers has not, is not believed.
+func TestServerWhoseAnswersDiffer(t *testing.T) {
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), filepath.Join(t.TempDir(), "new"))
 	cfg.Mysqld = filepath.Join(t.TempDir(), "mysqld")
-	script := "#!/bin/sh\n[ \"$1\" = --version ] && echo '/x/mysqld  Ver " + f.manifest.Server.Version + " for Linux on x86_64 (X)' && exit\necho no permission; exit 1\n"
-	if err := os.WriteFile(cfg.Mysqld, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	_, err := do(t, t.Context(), cfg)
-	checkCode(t, err, code.Unclassified, "exit status 1")
-	log := filepath.Join(cfg.Target, staging.Name, "prepare.log")
-	if hint := code.HintOf(err); !strings.Contains(hint, log) || !strings.Contains(hint, "AppArmor") {
-		t.Errorf("hint: got %q, want %s in it", hint, log)
-	}
-	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "no permission") {
-		t.Errorf("log of the server: got %q, %v", text, err)
+	const note = "echo '2026-11-20T22:15:00.000000Z 0 [Note] [%s] [InnoDB] %s'\n"
+	lsn := f.manifest.LSN
+	script := "#!/bin/sh\ntrap '' TERM\nfor a; do case $a in\n--version) echo '/x/mysqld  Ver " + f.manifest.Server.Version + " for Linux on x86_64 (X)'; exit;;\n" +
+		"--validate-config) exit;;\n--initialize-insecure) " + fmt.Sprintf(note, "MY-013577", "InnoDB initialization has ended.") + "exit;;\n" +
+		"--secure-file-priv=*) cd \"${a#*=}\";;\nesac; done\n: >tablespaces; echo %X >gtid_executed\n" +
+		fmt.Sprintf(note, "MY-013883", fmt.Sprintf("The latest found checkpoint is at lsn = %d in redo log file x.", lsn.Checkpoint)) +
+		fmt.Sprintf(note, "MY-012550", fmt.Sprintf("Doing recovery: scanned up to log sequence number %d", lsn.End)) +
+		fmt.Sprintf(note, "MY-010138", "Execution of init_file ended.") +
+		fmt.Sprintf(note, "MY-012980", fmt.Sprintf("Shutdown completed; log sequence number %d", lsn.End))
+	for gtids, fault := range map[string]string{"": "gtid_executed", f.manifest.GTIDExecuted: "not known to it"} {
+		if err := os.WriteFile(cfg.Mysqld, fmt.Appendf(nil, script, gtids), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		_, err := do(t, t.Context(), cfg)
+		checkCode(t, err, code.Integrity, fault)
+		unstartable(t, cfg.Target)
 	}
 }

@@ -64,7 +64,8 @@ func (r *restore) do(rn *run.Run) (any, error) {
 	}
 	dir, err := run.Enter(rn, PhaseFetch, fetch{
 		from: from, story: r.story, parallel: r.cfg.Parallel, every: r.cfg.SyncEvery,
-		past: "an earlier run has fetched and prepared the files",
+		past:   "an earlier run has fetched and prepared the files",
+		server: append([]string{from.mysqld}, r.cfg.MysqldArgs...),
 	}.do)
 	if err != nil {
 		return nil, err

@@ -127,6 +127,16 @@ func (s *Dir) DataPath() string { return filepath.Join(s.path, Name, Data) }
 // Stage is how far the restore has got.
 func (s *Dir) Stage() Stage { return s.state.Stage }
 
+// Tried reports which server was said to have shown that it can work here; SetTried says so.
+func (s *Dir) Tried() string { return s.state.Tried }
+
+// SetTried remembers, durably, which server has shown that it can work here.
+func (s *Dir) SetTried(server string) error {
+	st := s.state
+	st.Tried = server
+	return s.save(st)
+}
+
 // Root is where everything of the restore is written below.
 func (s *Dir) Root() *os.Root { return s.dir }
 

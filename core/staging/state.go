@@ -53,6 +53,7 @@ type State struct {
 	Backup     string   `json:"backup"`
 	Stage      Stage    `json:"stage"`
 	Raw        bool     `json:"raw,omitempty"`     // an export: nothing is prepared
+	Tried      string   `json:"tried,omitempty"`   // which server has shown that it can work here
 	Entries    []string `json:"entries,omitempty"` // of data/, while publishing; mysql.ibd last
 }
 
