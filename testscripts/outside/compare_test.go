@@ -42,6 +42,7 @@ func (w *world) compare(ctx context.Context, target string, want state, gtids st
 		}
 		w.differ(want, got)
 		w.consistent(ctx, c)
+		w.nothingLost(ctx, c, gtids)
 		if !got.memory() { // the first look at a MEMORY table writes a transaction
 			w.transactions(ctx, c, gtids)
 		}

@@ -49,7 +49,7 @@ func events() []event {
 		{name: "stop and restart", do: func(ctx context.Context, w *world) error { return w.restart(ctx, false) }},
 		{name: "import", before: true, do: importTable},
 		statements("exchange", true, "ALTER TABLE outside_ev.parts EXCHANGE PARTITION p1 WITH TABLE outside_ev.plain"),
-		statements("reset of binlogs", false, "RESET BINARY LOGS AND GTIDS"),
+		statements(resetOfBinlogs, false, "RESET BINARY LOGS AND GTIDS"),
 		statements("flush and purge of binlogs", false, "FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY"),
 		statements("rebuild", true, "ALTER TABLE outside_ev.plain FORCE", "OPTIMIZE TABLE outside_ev.my"),
 		statements("truncate and fill", true, "TRUNCATE outside_ev.plain", "INSERT INTO outside_ev.plain SELECT i, SHA2(i + 7, 224) FROM outside_numbers.n LIMIT 50"),
@@ -89,6 +89,13 @@ func (d *draw) drawEvents() {
 			d.happening = append(d.happening, happening{at, e})
 		}
 	}
+}
+
+// resetOfBinlogs is the event after which GTIDs begin anew.
+const resetOfBinlogs = "reset of binlogs"
+
+func (d *draw) happens(name string) bool {
+	return slices.ContainsFunc(d.happening, func(h happening) bool { return h.event.name == name })
 }
 
 // rough reports whether the server is killed.

@@ -13,7 +13,7 @@ CREATE DATABASE outside_numbers;
 CREATE TABLE outside_numbers.n (i INT PRIMARY KEY) ENGINE=InnoDB;
 INSERT INTO outside_numbers.n WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 4000) SELECT i FROM n;
 
-CREATE DATABASE outside_ev;
+CREATE DATABASE outside_ev ENCRYPTION 'N';
 CREATE TABLE outside_ev.plain (id INT PRIMARY KEY, v VARCHAR(100)) ENGINE=InnoDB;
 INSERT INTO outside_ev.plain SELECT i + 5000, SHA2(i, 224) FROM outside_numbers.n WHERE i < 900;
 CREATE TABLE outside_ev.parts (id INT PRIMARY KEY, v VARCHAR(100)) ENGINE=InnoDB
@@ -23,8 +23,8 @@ CREATE TABLE outside_ev.big (id INT AUTO_INCREMENT PRIMARY KEY, v BLOB) ENGINE=I
 CREATE TABLE outside_ev.my (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(100), KEY (v)) ENGINE=MyISAM;
 INSERT INTO outside_ev.my (v) SELECT SHA2(i, 224) FROM outside_numbers.n WHERE i < 900;
 
-CREATE DATABASE outside_noise;
-CREATE TABLE outside_noise.log (n INT PRIMARY KEY, v VARCHAR(255)) ENGINE=InnoDB;
+CREATE DATABASE outside_noise ENCRYPTION 'N';
+CREATE TABLE outside_noise.log (n INT PRIMARY KEY, v VARCHAR(255), executed TEXT) ENGINE=InnoDB;
 CREATE TABLE outside_noise.account (id INT PRIMARY KEY, money INT) ENGINE=InnoDB;
 INSERT INTO outside_noise.account SELECT i, 1000 FROM outside_numbers.n WHERE i <= 40;
 CREATE TABLE outside_noise.counter (id INT PRIMARY KEY, n INT) ENGINE=InnoDB;

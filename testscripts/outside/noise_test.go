@@ -11,7 +11,8 @@ import (
 )
 
 // write commits transactions whose traces fit together until ctx ends: the log's numbers have
-// no gap and end at the counter's, and no money is made.
+// no gap and end at the counter's, no money is made, and each line says what was executed
+// before it.
 func (w *world) write(ctx context.Context) {
 	r := rand.New(rand.NewPCG(w.d.seed, 3))
 	for ctx.Err() == nil {
@@ -21,10 +22,10 @@ func (w *world) write(ctx context.Context) {
 				if err := c.QueryRowContext(ctx, "SELECT n FROM outside_noise.counter").Scan(&n); err != nil {
 					return err
 				}
-				list := []string{"START TRANSACTION", fmt.Sprintf("INSERT INTO outside_noise.log VALUES (%d, REPEAT(SHA2(%d, 224), 3))", n+1, n), "UPDATE outside_noise.counter SET n = n + 1",
+				list := []string{"START TRANSACTION", fmt.Sprintf("INSERT INTO outside_noise.log VALUES (%d, REPEAT(SHA2(%d, 224), 3), @@GLOBAL.gtid_executed)", n+1, n), "UPDATE outside_noise.counter SET n = n + 1",
 					fmt.Sprintf("UPDATE outside_noise.account SET money = money - 3 WHERE id = %d", 1+r.IntN(20)), fmt.Sprintf("UPDATE outside_noise.account SET money = money + 3 WHERE id = %d", 21+r.IntN(20)), "COMMIT"}
 				if n%10 == 0 && !w.d.rough() {
-					list = append(list, "INSERT INTO outside_noise.my SELECT COUNT(*) + 1, REPEAT(SHA2(COUNT(*), 224), 7) FROM outside_noise.my")
+					list = append(list, "INSERT INTO outside_noise.my SELECT COUNT(*) + 1, REPEAT(SHA2(COUNT(*), 224), 4) FROM outside_noise.my")
 				}
 				for _, q := range list {
 					if _, err := c.ExecContext(ctx, q); err != nil {
@@ -70,6 +71,25 @@ func (w *world) holdOpen(ctx context.Context) {
 		_, _ = tx.ExecContext(ctx, "DELETE FROM "+name+" WHERE id % 7 = 1")
 	}
 	_ = w.sql(ctx, "SET GLOBAL innodb_max_dirty_pages_pct = 0")
+}
+
+// nothingLost asks the source which lines of its log must be in a backup with gtids. That of
+// number n was executed for sure when the one after it was written.
+func (w *world) nothingLost(ctx context.Context, restored *sql.Conn, gtids string) {
+	if gtids == "" || w.d.happens(resetOfBinlogs) {
+		return
+	}
+	var must string
+	err := w.conn(ctx, func(c *sql.Conn) (err error) {
+		must, err = value(ctx, c, "SELECT COALESCE(MAX(n), 1) - 1 FROM outside_noise.log WHERE executed <> '' AND GTID_SUBSET(executed, '"+gtids+"')")
+		return err
+	})
+	if err != nil {
+		w.t.Errorf("ask the source for its log: %v", err)
+	}
+	if n, err := value(ctx, restored, "SELECT COUNT(*) >= "+must+" FROM outside_noise.log"); err != nil || n != "1" {
+		w.t.Errorf("the transaction that wrote line %s of the log is in gtid_executed of the backup, and was not restored (%v)", must, err)
+	}
 }
 
 // consistent holds what the writers wrote against itself.
