@@ -59,7 +59,7 @@ func TestOutsideTheDataDirectory(t *testing.T) {
 		table("s.`part größe`", 0, "PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (100) DATA DIRECTORY='@/a', PARTITION p1 VALUES LESS THAN MAXVALUE DATA DIRECTORY='@/b')"), []string{fill("s.`part größe`", 300)},
 		[]string{"CREATE TABLESPACE g ADD DATAFILE '@/b/g.ibd'", "CREATE TABLESPACE h ADD DATAFILE '@/deep/er/h.ibd'", "CREATE TABLESPACE i ADD DATAFILE '@/a/i.ibd'"},
 		table("s.general", 200, "TABLESPACE g"), table("s.deep", 100, "TABLESPACE h"),
-		[]string{"CREATE UNDO TABLESPACE u1 ADD DATAFILE '@/undo/u1.ibu'", "CREATE UNDO TABLESPACE u2 ADD DATAFILE '@/a/u2.ibu'"}))
+		[]string{"CREATE UNDO TABLESPACE u1 ADD DATAFILE '@/undo/u1.ibu'", "CREATE UNDO TABLESPACE u2 ADD DATAFILE '@/a/u2.ibu'", "CREATE UNDO TABLESPACE u4 ADD DATAFILE 'u4.ibu'"}))
 	l.hold(syncpoint.CopyDone, 1, func() {
 		run(flat([]string{"DROP TABLE s.gone", "RENAME TABLE s.t TO s2.t2", "ALTER TABLE s.index ADD INDEX (a)", "DROP TABLESPACE i", "ALTER TABLE s.system ADD INDEX (a)"},
 			table("s.new", 40, "DATA DIRECTORY='@/b'"), []string{"CREATE TABLESPACE j ADD DATAFILE '@/b/j.ibd'"}, table("s.newgeneral", 33, "TABLESPACE j"),

@@ -135,9 +135,29 @@ func (d *Dir) relative(p string) string {
 func (d *Dir) Places(listed []server.TablespacePath) []Place {
 	places := append(make([]Place, 0, len(d.system)+len(listed)), d.system...)
 	for _, s := range listed {
-		places = append(places, Place{Path: d.relative(s.Path), Space: s.ID})
+		path := d.relative(s.Path)
+		if tablespace.IsUndo(s.ID) {
+			path = d.undoPath(path)
+		}
+		places = append(places, Place{Path: path, Space: s.ID})
 	}
 	return places
+}
+
+// undoPath returns where an undo tablespace lies. One made with a relative name lies below innodb_undo_directory, and
+// is listed as it was named.
+func (d *Dir) undoPath(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	if _, err := os.Lstat(d.Full(path)); err == nil {
+		return path
+	}
+	elsewhere := filepath.Join(d.undo[0], path)
+	if _, err := os.Lstat(elsewhere); err != nil {
+		return path
+	}
+	return d.relative(elsewhere)
 }
 
 // Check makes sure that this is the data directory of the server with that uuid, and that it
