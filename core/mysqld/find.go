@@ -44,13 +44,19 @@ func executable(path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// Version asks the binary for its version. It takes milliseconds and is given ten seconds.
+// versionWithin bounds the question for the version: it takes milliseconds, on a machine with other work seconds.
+const versionWithin = time.Minute
+
+// Version asks the binary for its version. One that does not say it within a minute is no mysqld.
 func Version(ctx context.Context, bin string) (version.Version, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeoutCause(ctx, versionWithin, fmt.Errorf("no answer within %v", versionWithin))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, "--version")
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // not that it was killed
+	}
 	if err != nil {
 		return version.Version{}, fmt.Errorf("run %s --version: %w", bin, err)
 	}
