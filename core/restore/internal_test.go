@@ -172,6 +172,8 @@ func TestFindSystem(t *testing.T) {
 		"two files":           {repo.Server{DataFilePath: "ibdata1:12M;ibdata2:1G:autoextend:max:20G"}, plain, system{"ibdata1:12M;ibdata2:1G:autoextend:max:20G", ""}, true},
 		"home is datadir":     {repo.Server{DataFilePath: "ibdata1:12M", DataHomeDir: "/var/lib/mysql/"}, plain, system{"ibdata1:12M", ""}, true},
 		"home and undo below": {repo.Server{DataFilePath: "ibdata1:12M", DataHomeDir: "./sys/"}, with("sys/ibdata1", "u/v/undo_001"), system{"sys/ibdata1:12M", "u/v"}, true},
+		"odd names":           {repo.Server{DataFilePath: "system space:12M;größe 'x':1G:autoextend"}, with("system space", "größe 'x'", "undo_001"), system{"system space:12M;größe 'x':1G:autoextend", ""}, true},
+		"control character":   {s: repo.Server{DataFilePath: "a\nb:12M"}, tree: with("a\nb", "undo_001")},
 		"absolute":            {s: repo.Server{DataFilePath: "/etc/passwd:12M"}, tree: plain},
 		"above":               {s: repo.Server{DataFilePath: "../x:12M"}, tree: plain},
 		"dots":                {s: repo.Server{DataFilePath: "..:12M"}, tree: plain},

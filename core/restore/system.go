@@ -19,9 +19,9 @@ type system struct {
 	undoDir      string // innodb_undo_directory; "" is the data directory
 }
 
-// dataFile is one part of innodb_data_file_path: a name, not a path or a raw device. A
-// manifest is proven to be whole, not to be honest.
-var dataFile = regexp.MustCompile(`^([A-Za-z0-9_.-]+):[0-9]+[KMGkmg]?(:autoextend(:max:[0-9]+[KMGkmg]?)?)?$`)
+// dataFile is one part of innodb_data_file_path: a name, whatever it is, not a path or a raw
+// device. A manifest is proven to be whole, not to be honest.
+var dataFile = regexp.MustCompile(`^([^:;/[:cntrl:]]+):[0-9]+[KMGkmg]?(:autoextend(:max:[0-9]+[KMGkmg]?)?)?$`)
 
 var undoFile = regexp.MustCompile(`^undo_[0-9]{3}$`)
 
