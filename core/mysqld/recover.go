@@ -83,12 +83,12 @@ func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
 		return RecoverResult{}, fmt.Errorf("recover %q in %q up to LSN %d: absolute directories and an LSN are needed", o.DataDir, o.Home, o.EndLSN)
 	}
 	if err := makeHome(o.Home, o.Own); err != nil {
-		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
+		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, code.Full(err))
 	}
 	defer os.RemoveAll(o.Home)
 	initFile := filepath.Join(o.Home, "init.sql")
 	if err := os.WriteFile(initFile, []byte(initSQL(o)), 0o644); err != nil {
-		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
+		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, code.Full(err))
 	}
 	begin := time.Now()
 	w := newWatch(o)

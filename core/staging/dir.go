@@ -179,10 +179,10 @@ func (s *Dir) write(st State) error {
 func (s *Dir) WriteFile(name string, b []byte) error {
 	f, err := s.dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return err
+		return code.Full(err)
 	}
 	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	return code.Full(errors.Join(err, f.Sync(), f.Close()))
 }
 
 // Forget throws away what was fetched: the next step begins with an empty data/.

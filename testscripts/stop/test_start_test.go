@@ -11,9 +11,18 @@ import (
 	"github.com/remora-backup/remora/core/run"
 )
 
+// moody is a mysqld that starts on a directory of its own, as it is tried, and recovers all data,
+// but then refuses to serve them.
+const moody = `#!/bin/sh
+case "$*" in
+*--version* | *--validate-config* | *--initialize*) exec %[1]q "$@" ;;
+esac
+exec %[1]q "$@" --no-such-setting=1
+`
+
 // wontStart restores with a server that recovers all the data and then refuses to serve them:
-// the recovery is a start like any other, up to its first statement, which shuts it down. What
-// was restored is set aside, and published by the same command when the reason is gone.
+// the recovery is a start like any other. What was restored is set aside, and published by the
+// same command when the reason is gone.
 func wontStart(t *testing.T, b *bench) {
 	want, err := lab.Checksums(t.Context(), b.server(t).DB())
 	if err != nil {
@@ -26,7 +35,14 @@ func wontStart(t *testing.T, b *bench) {
 	}
 	defer os.RemoveAll(dir)
 	target := h.path("new")
-	const good, bad = `mysqld_args = ["--innodb-flush-method=nosync"]`, `mysqld_args = ["--innodb-flush-method=nosync", "--no-such-setting=1"]`
+	mysqld, err := lab.MySQL(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.path("moody"), fmt.Appendf(nil, moody, mysqld), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	good, bad := fmt.Sprintf("mysqld = %q", mysqld), fmt.Sprintf("mysqld = %q", h.path("moody"))
 	h.change(t, good, bad)
 	for range 2 { // the second finds what the first left, and is no wiser
 		a, err := begin(h, "restore", "--target", target).wait(t.Context())
