@@ -91,6 +91,7 @@ func TestServer(t *testing.T) {
 // TestEncryptedServer compares, after each step, what the encrypted log says with gtid_executed, before and after the
 // server's master key was rotated: then it has written the header anew.
 func TestEncryptedServer(t *testing.T) {
+	needs.Server(t)
 	bin, ring := mysqldtest.Keyring(t)
 	s := mysqldtest.Start(t, mysqldtest.Bin(bin), mysqldtest.Args("--binlog-encryption=ON"))
 	s.Exec("CREATE DATABASE b", "CREATE TABLE b.t (id INT PRIMARY KEY AUTO_INCREMENT, v LONGTEXT)", "INSERT INTO b.t (v) VALUES (REPEAT('x', 100))")

@@ -274,6 +274,7 @@ func TestFlippedByte(t *testing.T) {
 // A server that cannot begin, as one that is confined to other directories, is found before a
 // byte is fetched for it; one that could, and then cannot, leaves what it said.
 func TestServerThatCannotPrepare(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	script := "#!/bin/sh\nfor a; do case $a in\n--version) echo '/x/mysqld  Ver " + f.manifest.Server.Version + " for Linux on x86_64 (X)'; exit;;\n" +
 		"--validate-config) exit 0;;\n%sesac; done\necho Permission denied; exit 1\n"
@@ -310,6 +311,7 @@ func TestServerThatCannotPrepare(t *testing.T) {
 
 // A server that says it has recovered all, and by its own answers has not, is not believed.
 func TestServerWhoseAnswersDiffer(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), filepath.Join(t.TempDir(), "new"))
 	cfg.Mysqld = filepath.Join(t.TempDir(), "mysqld")

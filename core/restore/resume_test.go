@@ -183,6 +183,7 @@ func TestDamagedRedo(t *testing.T) {
 
 // What was prepared and then changed by somebody is not published: it is fetched anew.
 func TestResumeLooksAtWhatWasPrepared(t *testing.T) {
+	needs.Server(t)
 	f := sharedFixture(t)
 	cfg := config(t, f.storage(), t.TempDir())
 	var stopped *run.Interrupted

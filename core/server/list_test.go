@@ -7,10 +7,12 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 )
 
 // A list is whole or an error, whatever cuts it.
 func TestListIsWhole(t *testing.T) {
+	needs.Server(t)
 	m := mysqldtest.Start(t)
 	m.Exec("CREATE DATABASE a", "CREATE TABLE a.t (i INT)", "CREATE TABLE a.u (i INT)")
 	s, err := Connect(t.Context(), Config{Socket: m.Socket, User: "root"})

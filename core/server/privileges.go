@@ -26,10 +26,10 @@ type need struct {
 	try                    func(context.Context, *sql.Conn) error
 }
 
-// needs lists what a backup's account needs. Each trial changes nothing: the consumer is given back at once,
+// wanted lists what a backup's account needs. Each trial changes nothing: the consumer is given back at once,
 // no table called mysql.remora exists that could be flushed, and LIMIT 0 reads nothing. INNODB_CMP stands for
 // the lists of tablespaces: it has asked for PROCESS in every version, INNODB_TABLESPACES_BRIEF on 8.0.30 does not.
-func needs() []need {
+func wanted() []need {
 	table := func(name string) (string, func(context.Context, *sql.Conn) error) {
 		return "performance_schema." + name, query("SELECT 1 FROM performance_schema." + name + " LIMIT 0")
 	}
@@ -101,7 +101,7 @@ func (s *Server) CheckPrivileges(ctx context.Context) ([]Missing, error) {
 		return nil, fmt.Errorf("check the privileges: %w", classify(ctx, err))
 	}
 	var missing []Missing
-	for _, n := range needs() {
+	for _, n := range wanted() {
 		err := classify(ctx, n.try(ctx, conn))
 		switch {
 		case err == nil:

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
 )
 
 // How old a replica's data are is known from what it has applied, also when it has stopped, and is not made up
 // when the server has forgotten it.
 func TestDataAge(t *testing.T) {
+	needs.Server(t)
 	source, replica := mysqldtest.Start(t, mysqldtest.TCP()), mysqldtest.Start(t)
 	replica.Exec("CREATE USER few@localhost", "GRANT REPLICATION CLIENT ON *.* TO few@localhost")
 	replica.Exec(fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=%d, SOURCE_USER='root', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1, SOURCE_DELAY=0 FOR CHANNEL 'c'", source.Port),

@@ -14,11 +14,13 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
 )
 
 // One server serves all tests that leave it as it is.
 func TestLiveServer(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t, mysqldtest.TCP(), mysqldtest.PageSize("8192"))
 	s.Exec("CREATE DATABASE `b``1`", "CREATE DATABASE a", "CREATE TABLE a.i (id INT PRIMARY KEY)",
 		"CREATE TABLE a.m (id INT) ENGINE=MyISAM", "CREATE TABLE `b``1`.c (id INT NOT NULL) ENGINE=CSV",
@@ -347,6 +349,7 @@ func testOrphan(t *testing.T, s *mysqldtest.Server) {
 }
 
 func TestServerThatChanges(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	root := connect(t, server.Config{Socket: s.Socket, User: "root"})
 	before, err := root.Identity(t.Context())
@@ -380,6 +383,7 @@ func TestServerThatChanges(t *testing.T) {
 }
 
 func TestReplicaStatus(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CHANGE REPLICATION SOURCE TO SOURCE_HOST='db.example', SOURCE_LOG_FILE='binlog.000007', SOURCE_LOG_POS=1234 FOR CHANNEL 'c1'")
 	root := connect(t, server.Config{Socket: s.Socket, User: "root"})

@@ -11,12 +11,14 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
 )
 
 // Whatever the server makes of new sessions, ours are as they must be. What is set by init_connect holds for the
 // accounts without CONNECTION_ADMIN, which a backup's is.
 func TestSessionSettings(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CREATE USER few@localhost", "GRANT BACKUP_ADMIN, PROCESS, SHOW DATABASES, REPLICATION CLIENT ON *.* TO few@localhost",
 		"GRANT SELECT ON performance_schema.log_status TO few@localhost",
@@ -86,6 +88,7 @@ func testSettled(t *testing.T, s *mysqldtest.Server) {
 }
 
 func TestSettingRefused(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	db, _, err := server.Open(server.Config{Socket: s.Socket, User: "root"})
 	if err != nil {
@@ -145,6 +148,7 @@ func lead(ctx context.Context, from net.Conn, port int) {
 }
 
 func TestTwoServers(t *testing.T) {
+	needs.Server(t)
 	a, b := mysqldtest.Start(t, mysqldtest.TCP()), mysqldtest.Start(t, mysqldtest.TCP())
 	port := splitter(t, a.Port, b.Port)
 	both := connect(t, server.Config{Host: "127.0.0.1", Port: port, User: "root"})

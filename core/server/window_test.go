@@ -7,11 +7,13 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
 )
 
 // What is asked under the lock, by an account that may see everything and by one that may not.
 func TestWindow(t *testing.T) {
+	needs.Server(t)
 	s := mysqldtest.Start(t)
 	s.Exec("CREATE USER few@localhost", "GRANT BACKUP_ADMIN, PROCESS ON *.* TO few@localhost", "CREATE DATABASE `a b`", "CREATE TABLE `a b`.`größe` (i INT)",
 		"CREATE TABLESPACE g ADD DATAFILE 'g.ibd'", "CREATE UNDO TABLESPACE u ADD DATAFILE 'u.ibu'")
