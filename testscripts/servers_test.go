@@ -110,6 +110,7 @@ func startServer(ts *testscript.TestScript, _ bool, args []string) {
 
 // withKeyring gives the story a mysqld with a keyring of its own.
 func withKeyring(ts *testscript.TestScript, _ bool, args []string) {
+	needs.Server(storyOf(ts).t)
 	want(ts, args)
 	file := ts.MkAbs("keyring")
 	bin, dir, err := lab.Keyring(context.Background(), theWorld.mysqld, file)
