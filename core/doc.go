@@ -92,7 +92,8 @@
 //
 // # What holds everywhere
 //
-// A backup exists if and only if its manifest does; the manifest is put last. A page is
+// A step is done when its result was seen, never because nobody complained: lists, settings, log
+// lines, clocks and files that lie around are not believed. A backup exists if and only if its manifest does; the manifest is put last. A page is
 // copied only if its checksum is right. Names in a backup are hostile input. While the
 // server is locked nobody is waited for but the server and the disk. Readers of events
 // never slow or fail a run. The first error is the answer; an interruption that came

@@ -12,7 +12,8 @@ import (
 // and returns how many bytes that was. Latest is no id here.
 //
 // A backup that another one needs is never deleted. With code.Usage it refuses, unless forced: the last sound backup
-// of its server, and what has no manifest, which may be a backup that somebody takes right now.
+// of its server, what has no manifest, which may be a backup that somebody takes right now, what cannot be told, as
+// its manifest may not be read or is of a newer version, and any while another one cannot tell what it needs.
 func (r *Repo) Delete(ctx context.Context, id string, force bool) (freed int64, err error) {
 	if !ValidID(id) {
 		return 0, code.Hint(code.Usage, listHint, "delete backup %.40q: not an id", id)
@@ -72,9 +73,16 @@ func spare(all []Summary, s Summary, force bool) error {
 		if slices.Contains(other.Manifest.Bases, s.ID) {
 			return code.Hint(code.Usage, "delete "+other.ID+" first", "delete backup %s: backup %s needs it", s.ID, other.ID)
 		}
+		if other.Err != nil && !force {
+			return code.Hint(code.Usage, "mend or delete "+other.ID+" first, or add --force",
+				"delete backup %s: whether backup %s needs it cannot be told: %w", s.ID, other.ID, other.Err)
+		}
 		if other.Err == nil && other.Manifest.Server.UUID == s.Manifest.Server.UUID {
 			sound++
 		}
+	}
+	if s.Err != nil && code.Of(s.Err) != code.Integrity && !force {
+		return code.Hint(code.Usage, "remora delete "+s.ID+" --force", "delete backup %s: what it is cannot be told: %w", s.ID, s.Err)
 	}
 	if s.Err == nil && sound == 0 && !force {
 		return code.Hint(code.Usage, "remora delete "+s.ID+" --force", "delete backup %s: it is the last one of server %s", s.ID, s.Manifest.Server.UUID)

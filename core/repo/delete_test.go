@@ -88,6 +88,15 @@ func TestDeleteOfABase(t *testing.T) {
 	if err := spare(all, all[1], false); err != nil {
 		t.Errorf("what is made on it: %v", err)
 	}
+	newer := []Summary{{ID: "newer", Err: code.New(code.Version, "of a newer version")}, {ID: "another"}, {ID: "third"}}
+	for _, s := range newer { // nobody knows what the newer one is, nor what it needs
+		if err := spare(newer, s, false); code.Of(err) != code.Usage || !strings.Contains(err.Error(), "cannot be told") {
+			t.Errorf("%s beside a backup of a newer version: %v", s.ID, err)
+		}
+		if err := spare(newer, s, true); err != nil {
+			t.Errorf("%s by force: %v", s.ID, err)
+		}
+	}
 }
 
 // The manifest goes first; a delete that is broken off says so and can be done again.
