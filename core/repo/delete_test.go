@@ -13,9 +13,19 @@ import (
 )
 
 // sealedFor makes a backup of each server, in this order, and returns their ids.
-func sealedFor(t *testing.T, m *plugtest.Memory, servers ...string) (ids []string) {
+func sealedFor(t *testing.T, m *plugtest.Memory, servers ...string) []string {
 	t.Helper()
+	var list []Manifest
 	for _, server := range servers {
+		list = append(list, Manifest{Server: Server{UUID: server}})
+	}
+	return sealed(t, m, list...)
+}
+
+// sealed makes a backup of each manifest, in this order, and returns their ids.
+func sealed(t *testing.T, m *plugtest.Memory, manifests ...Manifest) (ids []string) {
+	t.Helper()
+	for _, manifest := range manifests {
 		r, err := Open(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +41,7 @@ func sealedFor(t *testing.T, m *plugtest.Memory, servers ...string) (ids []strin
 		if err := write(t.Context(), b, source{"a": []byte("x")}, 1); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Seal(t.Context(), Manifest{Server: Server{UUID: server}}); err != nil {
+		if _, err := b.Seal(t.Context(), manifest); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, id)

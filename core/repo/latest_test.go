@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"crypto/rand"
 	"testing"
 	"time"
 
@@ -13,28 +12,11 @@ import (
 func TestLatestByData(t *testing.T) {
 	m := new(plugtest.Memory)
 	point := time.Date(2026, 11, 20, 22, 0, 0, 0, time.UTC)
-	var ids []string
+	var list []Manifest
 	for _, data := range []time.Time{point.Add(-2 * time.Hour), point, point.Add(-3 * time.Hour), {}} {
-		r, err := Open(t.Context(), m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, err := r.NextID(t.Context(), time.Now(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := r.NewBackup(t.Context(), id, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := write(t.Context(), b, source{"a": []byte("x")}, 1); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.Seal(t.Context(), Manifest{Started: point.Add(-4 * time.Hour), DataTime: data}); err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, id)
+		list = append(list, Manifest{Started: point.Add(-4 * time.Hour), DataTime: data})
 	}
+	ids := sealed(t, m, list...)
 	r, err := Open(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
