@@ -10,3 +10,6 @@ var ErrEnded = errors.New("has ended already")
 
 // ErrBehind: a reader of events was too slow and was dropped.
 var ErrBehind = errors.New("too slow: events were lost")
+
+// ErrReused: the key of the request was given to another request before.
+var ErrReused = errors.New("the idempotency key was used for another request")

@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/remora-backup/remora/core/run"
@@ -20,7 +21,8 @@ type Sidecar interface {
 	Status() Status
 	Restore() RestoreStatus
 	// Start begins an operation and returns when it has an id; it does not wait for its end.
-	// Two requests with one Request.Key, which is not empty, begin one operation.
+	// Two requests with one Request.Key, which is not empty, begin one operation; it is ErrReused
+	// if the second one asks for something else.
 	Start(ctx context.Context, r Request, by Actor) (Started, error)
 	// Cancel interrupts the operation with that id, or whatever runs if id is empty.
 	Cancel(ctx context.Context, id string, by Actor) (Status, error)
@@ -39,8 +41,8 @@ type Sidecar interface {
 	DeleteBackup(ctx context.Context, id string, by Actor) error
 	// Configuration is what is in force, secrets left out.
 	Configuration() map[string]any
-	// Events follows what happens, from the event after the one with that number on, if it is
-	// still kept. The caller closes what it gets.
+	// Events follows what happens, from the event after the one with that number on, as far as
+	// it is still kept, or from Now on. The caller closes what it gets.
 	Events(after uint64) Subscription
 	// Ready is nil when operations can be started, else why they cannot.
 	Ready() error
@@ -58,7 +60,7 @@ type Actor struct {
 // Request asks for an operation.
 type Request struct {
 	Operation string // "backup", "restore", "verify"
-	Key       string // the same request said twice has the same key; may be empty
+	Key       string // the same request said twice has the same key, and two people never; may be empty
 	Backup    string // id or "latest", of restore and verify
 	Target    string // of a restore: the name that the configuration gives to a directory
 	Dir       string // of a restore asked for by an Admin on the socket: the directory itself
@@ -130,6 +132,9 @@ type Yielded struct {
 	Until time.Time `json:"until"`
 }
 
+// Now is newer than any event: who begins with it gets only what is still to come.
+const Now = math.MaxUint64
+
 // Event is one that any operation told, or the sidecar itself, under a number of its own that
 // grows by one and is what Last-Event-ID names.
 type Event struct {
@@ -145,5 +150,7 @@ type Subscription interface {
 	Next(ctx context.Context) (Event, error)
 	// Lost reports whether events after the number asked for are kept no more.
 	Lost() bool
+	// Newest is the number of the newest event when the subscription was made, 0 if there was none.
+	Newest() uint64
 	Close()
 }
