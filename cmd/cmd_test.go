@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
@@ -340,6 +341,7 @@ func TestSecondOperationIsBusy(t *testing.T) {
 }
 
 func TestPluginCheckAsksForEveryPromise(t *testing.T) {
+	needs.Time(t)
 	h := newHome(t, "")
 	if got := h.run(t, "plugin", "check", "fs"); got != 0 || !strings.Contains(h.out.String(), "ok    put_then_get\n") || !strings.Contains(h.out.String(), "promises are kept\n") {
 		t.Errorf("configured: got code %d, %q, %q", got, h.out, h.err)

@@ -28,6 +28,15 @@ func Server(t interface{ Skip(args ...any) }) {
 	}
 }
 
+// Time is the first line of a test that takes many seconds without a server, as one that waits
+// on purpose: go test -short leaves it out, too.
+func Time(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it takes long: left out with -short")
+	}
+}
+
 // Memory returns a directory in memory, or where there is none a temporary one, for what is
 // about anything but disks: each of thousands of syncs costs a busy disk milliseconds.
 func Memory(t testing.TB) string {

@@ -14,6 +14,7 @@ import (
 
 // TestPromises builds the plugin and asks it, as a process, for everything it must do.
 func TestPromises(t *testing.T) {
+	needs.Time(t)
 	exe := filepath.Join(t.TempDir(), "storage-go")
 	if out, err := exec.Command("go", "build", "-o", exe, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -41,6 +41,7 @@ func spec(path, config string) host.Spec {
 }
 
 func TestPromises(t *testing.T) {
+	needs.Time(t)
 	// It never closes an upload that stands still; 11 s are more than its socket waits for
 	// the host's connection.
 	k := kit.Kit{Spec: spec(script(t), fmt.Sprintf(`{"dir":%q}`, needs.Memory(t))), Pause: 11 * time.Second}

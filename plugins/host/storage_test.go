@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/plug/plugtest"
 )
 
 func TestStorageContract(t *testing.T) {
+	needs.Time(t)
 	p := start(t, fsSpec(t), options(t))
 	for r := range plugtest.CheckStorage(t.Context(), p.Storage()) {
 		if !r.OK {
@@ -72,6 +74,7 @@ func (h *hooked) Read(b []byte) (int, error) {
 }
 
 func TestHangsAreBounded(t *testing.T) {
+	needs.Time(t)
 	for call, do := range map[string]func(plug.Storage) error{
 		"stat": func(s plug.Storage) error { _, err := s.Stat(t.Context(), "x"); return err },
 		"put":  func(s plug.Storage) error { _, err := s.Put(t.Context(), "x", &hooked{}); return err },

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/plugins/sdk"
 )
@@ -186,6 +187,7 @@ func TestLockIsLostWithItsPlugin(t *testing.T) {
 }
 
 func TestStuckReleaseKillsThePlugin(t *testing.T) {
+	needs.Time(t)
 	p, _ := startLock(t, map[string]any{"stuck": true})
 	h, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, time.Second)
 	if err != nil {

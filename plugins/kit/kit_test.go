@@ -140,6 +140,7 @@ func kit(t *testing.T, kind, wrong string) Kit {
 }
 
 func TestRightPluginsPass(t *testing.T) {
+	needs.Time(t)
 	for _, kind := range []string{host.Storage, host.Lock, host.Notify} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -159,6 +160,7 @@ func TestRightPluginsPass(t *testing.T) {
 // TestWrongPluginsAreNoticed: each by the check that is there for it, and by a message that
 // says what to change.
 func TestWrongPluginsAreNoticed(t *testing.T) {
+	needs.Time(t)
 	for _, c := range []struct{ kind, wrong, check string }{
 		{host.Storage, "forgets", "kill_keeps_objects"},
 		{host.Storage, "forgets", "restart_keeps_objects"},
