@@ -54,7 +54,7 @@ var arrows = map[string][]string{
 	"core/operate": {
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
 	},
-	"core/api":        {"core/code", "core/run", "core/state"},
+	"core/api":        {"core/code", "core/repo", "core/run", "core/state"},
 	"core/keyring":    {"core/binlog", "core/code", "core/innodb/redo"},
 	"core/staging":    {"core/code", "core/syncpoint"},
 	"core/copier":     {"core/code", "core/datadir", "core/innodb/...", "core/repo", "core/serverfile", "core/syncpoint"},

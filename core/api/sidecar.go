@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/state"
 )
@@ -35,9 +36,9 @@ type Sidecar interface {
 	// operation called before if that is not empty.
 	Operations(ctx context.Context, limit int, before string) ([]state.Operation, error)
 	Operation(ctx context.Context, id string) (state.Operation, error)
-	// Backups are those of the repository, the newest first, as `remora list --json` names them.
-	Backups(ctx context.Context) ([]json.RawMessage, error)
-	Backup(ctx context.Context, id string) (json.RawMessage, error)
+	// Backups are those of the repository, the newest first.
+	Backups(ctx context.Context) ([]repo.Listed, error)
+	Backup(ctx context.Context, id string) (Backup, error)
 	DeleteBackup(ctx context.Context, id string, by Actor) error
 	// Configuration is what is in force, secrets left out.
 	Configuration() map[string]any
@@ -55,6 +56,12 @@ type Actor struct {
 	Name string // "root", the name of a token or of a certificate
 	From string // "socket", or the address
 	Role Role
+}
+
+// Backup is all that the repository knows of a backup.
+type Backup struct {
+	repo.Listed
+	Manifest json.RawMessage `json:"manifest,omitempty"` // as `remora show --json` prints it
 }
 
 // Request asks for an operation.
