@@ -23,7 +23,11 @@ type freshness struct {
 // check tells, before anything is copied, of a replica that is stopped, broken, or too far
 // behind its source.
 func (f freshness) check(ctx context.Context, t *run.Task, s *server.Server) error {
-	channels, err := s.ReplicaStatus(ctx)
+	logs, err := s.LogStatus(ctx)
+	if err != nil {
+		return err
+	}
+	channels, err := channelsOf(ctx, s, logs.Channels, nil)
 	if err != nil {
 		return err
 	}
@@ -89,8 +93,25 @@ func dataTime(point time.Time, status []server.Channel) time.Time {
 	return newest
 }
 
-// describeChannels puts what log_status says at the sync point and what the channels said of
-// themselves a moment before together.
+// channelsOf returns what the channels of log_status say of themselves: status, if it tells of
+// the same ones, or what they say now. One can have been made or forgotten between the two; of
+// one that only either of them names position or source would be unknown.
+func channelsOf(ctx context.Context, s *server.Server, at, status []server.Channel) (_ []server.Channel, err error) {
+	if server.SameChannels(at, status) == nil && len(status) > 0 {
+		return status, nil
+	}
+	if status, err = s.ReplicaStatus(ctx); err != nil {
+		return nil, err
+	}
+	if err := server.SameChannels(at, status); err != nil {
+		return nil, code.Hint(code.Integrity, "back up again while no replication channel is made or reset; if it stays so, compare performance_schema.log_status with SHOW REPLICA STATUS",
+			"look at the replication channels: %w", err)
+	}
+	return status, nil
+}
+
+// describeChannels puts what log_status says at the sync point and what the channels say of
+// themselves together. Those of group replication say nothing.
 func describeChannels(at, status []server.Channel) (all []repo.Channel) {
 	for _, c := range at {
 		d := repo.Channel{

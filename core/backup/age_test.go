@@ -11,6 +11,7 @@ import (
 	"github.com/remora-backup/remora/core/mysqld/mysqldtest"
 	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/syncpoint"
 )
 
 // A backup of a replica says how new its data are, and one whose applier is stopped is warned of
@@ -73,4 +74,32 @@ func TestDataAge(t *testing.T) {
 	if m := l.manifest(); m.Channels[0].Delay != 3600 {
 		t.Errorf("channels: %+v, want the delay", m.Channels)
 	}
+}
+
+// A channel that was made after the channels were asked, and before the position was taken, is
+// described all the same; one that is gone before it can be is an error.
+func TestChannelsAreThoseOfThePosition(t *testing.T) {
+	needs.Server(t)
+	l := newLab(t)
+	change := "CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_USER='u' FOR CHANNEL '%s'"
+	l.source.Exec(fmt.Sprintf(change, "early.example", "early"))
+	l.hold(syncpoint.LockBefore, 1, func() { l.source.Exec(fmt.Sprintf(change, "late.example", "late")) })
+	if _, _, err := l.backup(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range l.manifest().Channels {
+		got = append(got, c.Name+" of "+c.SourceHost)
+	}
+	if want := "[early of early.example late of late.example]"; fmt.Sprint(got) != want {
+		t.Errorf("channels: got %v, want %s", got, want)
+	}
+
+	l.next(syncpoint.LockBefore, func() { l.source.Exec(fmt.Sprintf(change, "brief.example", "brief")) })
+	l.next(syncpoint.LockSyncPoint, func() { l.source.Exec("RESET REPLICA ALL FOR CHANNEL 'brief'") })
+	_, _, err := l.backup()
+	if code.Of(err) != code.Integrity || !strings.Contains(err.Error(), `"brief"`) {
+		t.Errorf("a channel that came and went: got %v (code %d), want code %d and its name", err, code.Of(err), code.Integrity)
+	}
+	l.allHeld()
 }

@@ -89,8 +89,8 @@ func (s storeManifest) manifest() repo.Manifest {
 	at, checkpoint := s.point.at, s.locked.copies.redo.log.Checkpoint()
 	m := repo.Manifest{
 		Remora: s.version, Started: s.began, Finished: time.Now(), VPTime: s.point.time, Databases: s.databases,
-		DataTime:     dataTime(s.point.time, s.locked.channels),
-		Channels:     describeChannels(at.Channels, s.locked.channels),
+		DataTime:     dataTime(s.point.time, s.point.channels),
+		Channels:     describeChannels(at.Channels, s.point.channels),
 		GTIDPurged:   s.locked.purged,
 		Keys:         s.keys(),
 		Engines:      s.locked.last.unheld,

@@ -29,10 +29,11 @@ type syncPoint struct {
 
 // point is what the backup is a backup of.
 type point struct {
-	at     server.LogStatus
-	time   time.Time
-	binlog *binlogCopy  // open; nil if the server writes none
-	kept   *copier.Kept // what was read under the lock and is not stored yet
+	at       server.LogStatus
+	time     time.Time
+	channels []server.Channel // as they were about then
+	binlog   *binlogCopy      // open; nil if the server writes none
+	kept     *copier.Kept     // what was read under the lock and is not stored yet
 }
 
 func (s syncPoint) do(ctx context.Context, t *run.Task) (*point, error) {
@@ -48,6 +49,9 @@ func (s syncPoint) do(ctx context.Context, t *run.Task) (*point, error) {
 	}
 	times := s.locked.holding.times
 	t.Note("the server was locked for %.1f ms, after waiting %.1f ms for the lock", times.Held, times.Waited)
+	if p.channels, err = channelsOf(ctx, s.server, p.at.Channels, s.locked.channels); err != nil {
+		return nil, err
+	}
 	return p, syncpoint.At(ctx, syncpoint.LockReleased)
 }
 

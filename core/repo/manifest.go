@@ -111,7 +111,7 @@ type Channel struct {
 	ExecutedGTIDs  string `json:"executed_gtids,omitempty"`
 	RetrievedGTIDs string `json:"retrieved_gtids,omitempty"`
 
-	// How it was a moment before the sync point.
+	// How it was at about the sync point.
 	Receiver string    `json:"receiver,omitempty"` // Yes, No, Connecting
 	Applier  string    `json:"applier,omitempty"`  // Yes, No
 	Error    string    `json:"error,omitempty"`    // the last one of either
