@@ -39,7 +39,8 @@ var arrows = map[string][]string{
 	"core/run/runtest":   {"core/run"}, // for tests
 	"core/state":         {"core/code", "core/run"},
 	"core/control":       {},
-	"core/config":        {"core/code", "core/nearest"},
+	"core/config":        {"core/code", "core/nearest", "core/schedule"},
+	"core/schedule":      {},
 	"core/repo":          {"core/code", "core/plug", "core/syncpoint"},
 	"core/server":        {"core/code", "core/version"},
 	"core/mysqld":        {"core/code", "core/version"},

@@ -39,6 +39,7 @@
 //	   +-- core/state        history and progress of operations, in SQLite
 //	   +-- core/control      status and cancel of the running operation, on a socket
 //	   +-- core/config       TOML to settings
+//	   +-- core/schedule     when an operation is due, and why it is not; told the time, never asking
 //	   +-- core/code         what an error means: exit codes
 //	   +-- core/syncpoint    named places where tests hold a run
 //	   +-- core/nearest      the known word that a mistyped one was meant to be
@@ -64,6 +65,7 @@
 //	an unfinished restore looked at   core/staging/target.go, state.go
 //	a restore published               core/staging/publish.go, called by core/restore/publish.go
 //	the prepare percentage computed   core/mysqld/progress.go
+//	a run found due, or not           core/schedule/due.go; summer time in line.go
 //	an exit code defined              core/code/code.go
 //	a directory's maker told by       core/prepare/source.go; export.go, xtrabackup_*.go
 //	a redo log made for a server      core/redomake

@@ -10,6 +10,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/needs"
+	"github.com/remora-backup/remora/core/schedule"
 )
 
 const whole = `
@@ -53,6 +54,11 @@ lock_wait_timeout = "1m"
 [storage.timeouts]
 abort = "90s"
 stall = "3m"
+
+[schedule]
+backup = "CRON_TZ=Europe/Berlin 15 2 * * *"
+spread = "0s"
+catch_up = false
 `
 
 func TestParseReadsEverySetting(t *testing.T) {
@@ -81,6 +87,7 @@ func TestParseReadsEverySetting(t *testing.T) {
 		{"compression", s.Backup.Compression, "none"},
 		{"parallel", s.Backup.Parallel, 3},
 		{"lock wait", s.Backup.LockWaitTimeout, time.Minute},
+		{"schedule", s.Schedule, schedule.Settings{Backup: "CRON_TZ=Europe/Berlin 15 2 * * *", On: "any", Fallback: 26 * time.Hour}},
 		{"log level by default", s.Log.Level, "info"},
 	} {
 		if c.got != c.want {
@@ -127,6 +134,20 @@ func TestParseNamesThePlaceOfAnError(t *testing.T) {
 		{"tls", "[mysql]\ntls = \"true\"" + storage, `f.toml:2: [mysql] tls: want one of off, skip-verify, verify, have "true"`, ""},
 		{"compression", "[backup]\ncompression = \"gzip\"" + storage, `f.toml:2: [backup] compression: want one of zstd, none, have "gzip"`, ""},
 		{"on_error", "[hooks]\non_error = \"warn\"" + storage, `f.toml:2: [hooks] on_error: want one of fail, ignore, have "warn"`, ""},
+		{"cron line", "[schedule]\nbackup = \"61 2 * * *\"" + storage, "f.toml:2: [schedule] backup: end of range (61) above maximum (59)", `"CRON_TZ=Europe/Berlin 15 2 * * *"`},
+		{"cron line of too few fields", "[schedule]\nverify = \"2 * *\"" + storage, "f.toml:2: [schedule] verify: expected exactly 5 fields", ""},
+		{"day that never comes", "[schedule]\nbackup = \"0 0 30 2 *\"" + storage, "f.toml:2: [schedule] backup: no such day ever comes", ""},
+		{"time zone", "[schedule]\nbackup = \"CRON_TZ=Mars/North 15 2 * * *\"" + storage, `f.toml:2: [schedule] backup: no time zone "Mars/North" is known`, ""},
+		{"no time zone", "[schedule]\nbackup = \"CRON_TZ= 15 2 * * *\"" + storage, "f.toml:2: [schedule] backup: want a time zone by name", ""},
+		{"time zone and nothing else", "[schedule]\nbackup = \"CRON_TZ=UTC\"" + storage, "f.toml:2: [schedule] backup: ", ""},
+		{"two time zones", "[schedule]\nbackup = \"TZ=UTC CRON_TZ=UTC 15 2 * * *\"" + storage, "f.toml:2: [schedule] backup: two time zones", ""},
+		{"interval", "[schedule]\nbackup = \"@every 1h\"" + storage, "f.toml:2: [schedule] backup: @every depends on", ""},
+		{"on", "[schedule]\non = \"slave\"" + storage, `f.toml:2: [schedule] on: want one of replica, primary, any, have "slave"`, ""},
+		{"spread", "[schedule]\nspread = \"25h\"" + storage, "f.toml:2: [schedule] spread: want at most 24h0m0s", ""},
+		{"negative spread", "[schedule]\nspread = \"-1h\"" + storage, "f.toml:2: [schedule] spread: want a duration", ""},
+		{"fallback", "[schedule]\nfallback = 26" + storage, "f.toml:2: [schedule] fallback: want a duration", ""},
+		{"drill", "[schedule]\ndrill = \"@daily\"" + storage, "f.toml:2: [schedule] drill: this version of remora has no drill", ""},
+		{"prune", "[schedule]\nprune = \"@daily\"" + storage, "f.toml:2: [schedule] prune: this version of remora has no prune", ""},
 		{"log level", "[log]\nlevel = \"loud\"" + storage, `f.toml:2: [log] level: want one of trace, debug, info, warn, error, off, have "loud"`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

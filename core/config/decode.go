@@ -113,7 +113,8 @@ func (d *decoder) duration(at keys, v any, into *time.Duration) error {
 		return err
 	}
 	t, err := time.ParseDuration(s)
-	if err != nil || t <= 0 {
+	off := t == 0 && slices.Contains([]string{"[schedule] spread", "[schedule] fallback"}, at.String())
+	if err != nil || t <= 0 && !off {
 		return d.errorf(at, "", "%v: want %s, have %q", at, want, s)
 	}
 	*into = t

@@ -8,6 +8,8 @@ package config
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/remora-backup/remora/core/schedule"
 )
 
 // DefaultPath is read when neither --config nor $REMORA_CONFIG names a file.
@@ -24,6 +26,8 @@ type Settings struct {
 	Hooks   Hooks    `toml:"hooks"`
 	Backup  Backup   `toml:"backup"`
 	Log     Log      `toml:"log"`
+
+	Schedule schedule.Settings `toml:"schedule"` // of the sidecar
 }
 
 // MySQL says how to reach the server, and which binary prepares a restore.
@@ -102,6 +106,8 @@ func defaults() Settings {
 		Hooks:   Hooks{Timeout: 5 * time.Second, OnError: "fail", Config: json.RawMessage("{}")},
 		Backup:  Backup{Compression: "zstd", LockWaitTimeout: 30 * time.Second, MaxDataAge: time.Hour, Stale: "warn"},
 		Log:     Log{Level: "info", Format: "text"},
+
+		Schedule: schedule.Defaults(),
 	}
 }
 
