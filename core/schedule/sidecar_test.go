@@ -334,14 +334,14 @@ func TestOnAReplica(t *testing.T) {
 		d := newSidecar(t, s)
 		d.role = primary
 		d.lived(night, night.Add(27*time.Hour))
-		d.want("backup 2026-11-11T02:00:00Z made up")
+		d.want("backup 2026-11-11T02:00:00Z")
 		d.wantReason("the group has no backup, the sidecar is up for 3h")
 	})
 	t.Run("nobody believes a backup to come", func(t *testing.T) {
 		d := newSidecar(t, s)
 		d.role, d.others = primary, night.AddDate(1, 0, 0)
 		d.lived(night, night.Add(27*time.Hour))
-		d.want("backup 2026-11-11T02:00:00Z made up")
+		d.want("backup 2026-11-11T02:00:00Z")
 	})
 	t.Run("after a failover by day", func(t *testing.T) {
 		d := newSidecar(t, s)
