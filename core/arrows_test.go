@@ -41,9 +41,12 @@ var arrows = map[string][]string{
 	"core/control":       {},
 	"core/config":        {"core/code", "core/nearest", "core/schedule"},
 	"core/schedule":      {},
-	"core/repo":          {"core/code", "core/plug", "core/syncpoint"},
-	"core/server":        {"core/code", "core/version"},
-	"core/mysqld":        {"core/code", "core/version"},
+	"core/doctor": {
+		"core/code", "core/config", "core/datadir", "core/mysqld", "core/plug", "core/repo", "core/schedule", "core/server", "core/version",
+	},
+	"core/repo":   {"core/code", "core/plug", "core/syncpoint"},
+	"core/server": {"core/code", "core/version"},
+	"core/mysqld": {"core/code", "core/version"},
 
 	"core/backup": {
 		"core/binlog", "core/code", "core/copier", "core/datadir", "core/innodb/...", "core/keyring", "core/plug", "core/redolog", "core/repo",

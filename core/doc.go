@@ -39,6 +39,7 @@
 //	   +-- core/state        history and progress of operations, in SQLite
 //	   +-- core/control      status and cancel of the running operation, on a socket
 //	   +-- core/config       TOML to settings
+//	   +-- core/doctor       what can be known before the first backup: a list of checks
 //	   +-- core/schedule     when an operation is due, and why it is not; told the time, never asking
 //	   +-- core/code         what an error means: exit codes
 //	   +-- core/syncpoint    named places where tests hold a run

@@ -52,3 +52,7 @@ func meminfo(b []byte, key string) int64 {
 	}
 	return 0
 }
+
+// FreeMemory returns the bytes that can be had without swapping, of the machine or of our control
+// group, whichever is less; 0 if unknown.
+func FreeMemory() int64 { return freeMemory() }

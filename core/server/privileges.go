@@ -153,3 +153,14 @@ func Refused(missing []Missing) error {
 	}
 	return code.Hint(code.Privilege, strings.Join(grants, " "), "the account lacks %s", strings.Join(names, ", "))
 }
+
+// Account returns the statements that make an account for backups on the server's own host, with
+// all that a backup can use.
+func Account(user, password string) []string {
+	account := quoteAccount(user + "@localhost")
+	all := []string{fmt.Sprintf("CREATE USER %s IDENTIFIED BY %s", account, quoteString(password))}
+	for _, n := range wanted() {
+		all = append(all, fmt.Sprintf("GRANT %s ON %s TO %s", n.privilege, n.on, account))
+	}
+	return all
+}
