@@ -33,6 +33,8 @@ type ledger struct {
 	away   map[uint32]bool       // by space id: the table is discarded; true: the redo at hand removes its file
 	back   uint32                // a space that came back although that redo removes it; 0 for none
 
+	sealed map[string][]byte // by the id of the master key: keys of tablespaces that the redo has
+
 	since    redo.LSN // where the redo was when the server was asked whether it is logged
 	switched redo.Switched
 }
@@ -43,7 +45,7 @@ type dirt struct {
 }
 
 func newLedger(since redo.LSN) *ledger {
-	return &ledger{since: since, copies: map[datadir.Key]*copier.Copy{}, void: map[*copier.Copy]bool{}, dirty: map[uint32]dirt{}, away: map[uint32]bool{}}
+	return &ledger{since: since, copies: map[datadir.Key]*copier.Copy{}, void: map[*copier.Copy]bool{}, dirty: map[uint32]dirt{}, away: map[uint32]bool{}, sealed: map[string][]byte{}}
 }
 
 // record takes an event of the redo.
@@ -55,7 +57,28 @@ func (l *ledger) record(e redo.Event) {
 		l.away[e.Space] = true
 	case redo.IndexLoad, redo.WriteString:
 		l.dirty[e.Space] = dirt{at: e.End, why: e.Type}
+		if key, ok := tablespace.SealedKeyOf(e.Bytes); ok {
+			l.seal(key)
+		}
 	}
+}
+
+// seal notes a key that whoever recovers has to open: of a tablespace, dropped ones among them, if
+// the redo has it.
+func (l *ledger) seal(key []byte) {
+	if e, err := redo.ParseEncryption(key); err == nil {
+		l.sealed[e.KeyName()] = key
+	}
+}
+
+// keys returns one sealed key for each master key that the redo and the copies of the files name.
+func (l *ledger) keys(files []datadir.File) map[string][]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range files {
+		l.seal(l.copies[f.Key()].SealedKey)
+	}
+	return maps.Clone(l.sealed)
 }
 
 // see takes every record of the redo.

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/hex"
 	"path/filepath"
 	"slices"
 	"time"
@@ -123,13 +124,22 @@ func (s storeManifest) describe() repo.Server {
 	return d
 }
 
-// keys says what a server must have in its keyring to open the backup.
+// keys says what a server must have in its keyring to open the backup. The binary log is kept in
+// plain.
 func (s storeManifest) keys() repo.Keys {
-	_, needed := s.locked.copies.redo.log.Encryption()
-	for _, f := range s.locked.last.spaces {
-		needed = needed || f.Flags.Encrypted()
+	k := repo.Keys{Keyring: s.facts.Keyring, IDs: s.facts.Keys, Known: s.facts.KeysSeen, Sealed: map[string]string{}}
+	e, encrypted := s.locked.copies.redo.log.Encryption()
+	if encrypted {
+		k.Sealed[e.KeyName()] = hex.EncodeToString(e.Bytes())
 	}
-	return repo.Keys{Needed: needed || s.facts.BinlogEncrypt, Keyring: s.facts.Keyring, IDs: s.facts.Keys, Known: s.facts.KeysSeen}
+	k.Needed = encrypted
+	for _, f := range s.locked.last.spaces {
+		k.Needed = k.Needed || f.Flags.Encrypted()
+	}
+	for id, key := range s.locked.copies.redo.ledger.keys(s.locked.last.spaces) {
+		k.Sealed[id] = hex.EncodeToString(key)
+	}
+	return k
 }
 
 // paths says where the server keeps its files.

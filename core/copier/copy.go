@@ -38,6 +38,7 @@ type Copy struct {
 	ID           repo.FileID
 	Begun        redo.LSN // all redo before it was parsed when the copy began
 	Thin         bool     // has holes
+	SealedKey    []byte   // of an encrypted one; see tablespace.SealedKey
 
 	file   *os.File
 	undone atomic.Int32 // units

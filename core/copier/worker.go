@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/page"
+	"github.com/remora-backup/remora/core/innodb/tablespace"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -77,6 +78,9 @@ func (w *worker) extent(ctx context.Context, c *Copy, at int64, n int) error {
 	}
 	if c.Spoiled() != nil {
 		return nil
+	}
+	if at == 0 && c.First == 0 {
+		c.SealedKey = tablespace.SealedKey(b, w.size)
 	}
 	e := repo.Extent{File: c.ID, Offset: at, MaxLSN: seen.MaxLSN}
 	if keep != nil {

@@ -96,6 +96,9 @@ type Keys struct {
 	Keyring string   `json:"keyring,omitempty"` // component or plugin that the source had
 	IDs     []string `json:"ids,omitempty"`     // of the source's keys
 	Known   bool     `json:"known,omitempty"`   // IDs could be seen
+	// Sealed has by the id of each master key that something in the backup is sealed with one key
+	// so sealed, in hex, as the header of a redo log has it: who can open these can open all.
+	Sealed map[string]string `json:"sealed,omitempty"`
 }
 
 // Channel is where a replication channel of the source had got to.

@@ -2,6 +2,8 @@ package restore
 
 import (
 	"encoding/hex"
+	"maps"
+	"slices"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/innodb/redo"
@@ -20,4 +22,34 @@ func encryption(f *repo.File) (redo.Encryption, error) {
 	}
 	e, err := redo.ParseEncryption(b)
 	return e, code.Default(code.Integrity, err)
+}
+
+// sealedKeys returns what the keyring of the recovering server must open, one key for each master
+// key, in order. A manifest of an earlier Remora names that of the redo log only.
+func sealedKeys(m *repo.Manifest, t *tree) (keys []redo.Encryption, err error) {
+	sealed := maps.Clone(m.Keys.Sealed)
+	if sealed == nil {
+		sealed = map[string]string{}
+	}
+	if t.redo != nil {
+		e, err := encryption(t.redo)
+		if err != nil {
+			return nil, err
+		}
+		if e.Present {
+			sealed[e.KeyName()] = hex.EncodeToString(e.Bytes())
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(sealed)) {
+		b, err := hex.DecodeString(sealed[id])
+		if err != nil {
+			return nil, code.New(code.Integrity, "read the sealed key %.100q of the manifest: %w", id, err)
+		}
+		e, err := redo.ParseEncryption(b)
+		if err != nil {
+			return nil, code.New(code.Integrity, "read the sealed key %.100q of the manifest: %w", id, err)
+		}
+		keys = append(keys, e)
+	}
+	return keys, nil
 }

@@ -85,13 +85,17 @@ func (f fetch) try(ctx context.Context, dir *staging.Dir) error {
 		return code.New(code.Usage, "try mysqld: %w", err)
 	}
 	key := fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %d", f.server, info.ModTime().UnixNano())))
-	if dir.Tried() == key {
+	keys, err := sealedKeys(&f.from.manifest, f.from.tree)
+	if err != nil {
+		return err
+	}
+	if dir.Tried() == key && len(keys) == 0 { // a keyring can be another one since
 		return nil
 	}
 	s := &f.from.manifest.Server
 	err = mysqld.Try(ctx, mysqld.TryOptions{
 		Bin: f.server[0], Args: f.server[1:], Dir: filepath.Join(dir.Path(), "trial"), Own: dir.Owner().Path,
-		PageSize: s.PageSize, LowerCaseTableNames: s.LowerCaseTableNames,
+		PageSize: s.PageSize, LowerCaseTableNames: s.LowerCaseTableNames, Keys: keys,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,9 @@
 package page
 
-import "hash/crc32"
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
 
 // noChecksum is stored in place of a checksum by innodb_checksum_algorithm =
 // none (BUF_NO_CHECKSUM_MAGIC in buf0types.h).
@@ -15,6 +18,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func crc(page []byte) uint32 {
 	return crc32.Checksum(page[offNumber:offFlush], castagnoli) ^
 		crc32.Checksum(page[offData:len(page)-TrailerSize], castagnoli)
+}
+
+// PutChecksum makes the checksums of a whole page, that is not ROW_FORMAT=COMPRESSED, right.
+func PutChecksum(page []byte) {
+	binary.BigEndian.PutUint32(page, crc(page))
+	binary.BigEndian.PutUint32(page[len(page)-TrailerSize:], crc(page))
 }
 
 // crcZip is the same for ROW_FORMAT=COMPRESSED pages, which cover the space id

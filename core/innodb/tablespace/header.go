@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/remora-backup/remora/core/innodb/page"
 )
@@ -130,4 +131,35 @@ func ParseEncryption(first []byte, size page.Size) (Encryption, bool) {
 		e.ServerUUID = string(b[7 : 7+36])
 	}
 	return e, true
+}
+
+// SealedKey returns what a whole first page says of the tablespace's key, in the form in which
+// the header of a redo log has it too (redo.ParseEncryption); nil if there is none, or if it is
+// of a form that no supported server writes.
+func SealedKey(first []byte, size page.Size) []byte {
+	at := EncryptionOffset(size)
+	if len(first) < at {
+		return nil
+	}
+	key, _ := SealedKeyOf(first[at:])
+	return key
+}
+
+// SealedKeyOf is SealedKey of that part of a first page which begins with what it says of the
+// key, as the redo log has it.
+func SealedKeyOf(b []byte) ([]byte, bool) {
+	const used = 3 + 4 + 36 + 64 + 4 // magic, number, server uuid, key and iv, checksum
+	if len(b) < used || string(b[:3]) != "lCC" {
+		return nil, false
+	}
+	return slices.Clone(b[:used]), true
+}
+
+// PutSealedKey makes of a whole first page, that is not ROW_FORMAT=COMPRESSED, that of an
+// encrypted tablespace, with what SealedKey returned.
+func PutSealedKey(first []byte, size page.Size, key []byte) {
+	flags := Flags(binary.BigEndian.Uint32(first[offFSP+16:])) | flagEncrypted
+	binary.BigEndian.PutUint32(first[offFSP+16:], uint32(flags))
+	copy(first[EncryptionOffset(size):], key)
+	page.PutChecksum(first)
 }

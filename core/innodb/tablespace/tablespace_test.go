@@ -1,6 +1,8 @@
 package tablespace
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"reflect"
@@ -214,4 +216,25 @@ func FuzzDataFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestSealedKey(t *testing.T) {
+	size := page.Plain(16384)
+	key := append([]byte("lCC"), bytes.Repeat([]byte{7}, 108)...)
+	first := make([]byte, size.Physical)
+	if got := SealedKey(first, size); got != nil {
+		t.Errorf("a page without: got %x", got)
+	}
+	PutSealedKey(first, size, key)
+	if got := SealedKey(first, size); !bytes.Equal(got, key) {
+		t.Errorf("got %x, want %x", got, key)
+	}
+	if f := Flags(binary.BigEndian.Uint32(first[offFSP+16:])); !f.Encrypted() {
+		t.Errorf("flags %v, want encrypted", f)
+	}
+	for n := range size.Physical - 1 { // cut pages
+		if n%97 == 0 {
+			SealedKey(first[:n], size)
+		}
+	}
 }
