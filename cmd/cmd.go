@@ -67,7 +67,7 @@ func (a *app) root() *cobra.Command {
 		a.backup(), a.restore(), a.export(), a.prepare(),
 		a.list(), a.show(), a.verify(), a.delete(),
 		a.init(), a.doctor(), a.adopt(), a.history(), a.status(), a.cancel(),
-		a.plugin(), a.hook(), a.dump(), a.version(),
+		a.plugin(), a.hook(), a.token(), a.dump(), a.version(),
 	)
 	root.AddCommand(a.serveHooks(), a.debugClient())
 	refuseTwice(root)

@@ -36,6 +36,7 @@
 //	   |                     runtest gives tests a plan made of functions and a recorder of events
 //	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them, and has
 //	   |                     the storage and the lock in memory that tests stand on
+//	   +-- core/api          the sidecar over HTTP: who may do what, requests, streams of events
 //	   +-- core/state        history and progress of operations, in SQLite
 //	   +-- core/control      status and cancel of the running operation, on a socket
 //	   +-- core/config       TOML to settings
@@ -76,6 +77,8 @@
 //	every one of them interrupted     testscripts/stop
 //	a server for a test started       core/mysqld/mysqldtest, by core/mysqld/lab
 //	a crashed operation cleared up    core/operate/earlier.go
+//	a call of the API found           core/api/routes.go; openapi.json describes them all
+//	who calls the API told            core/api/identity.go, access.go
 //	an event said in words            core/operate/words.go
 //	the wire of plugins described     plugins/proto/README.md
 //
