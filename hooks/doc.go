@@ -26,6 +26,7 @@
 //
 // Fields of e are those of the event in --json, further e.time (RFC 3339), e.unix
 // (seconds), e.duration (seconds) and the LSNs as text (e.lsn_text, e.target_lsn_text).
+// e.requested_by is "schedule" or "api:NAME" of what a sidecar was asked for, nil by hand.
 // e and config (the table [hooks.config]) are read only. Each call begins with the script
 // as it was loaded: nothing is remembered from the call before.
 //

@@ -89,6 +89,16 @@ func TestVetoC27(t *testing.T) {
 	}
 }
 
+func TestAScheduledRunCanBeRefused(t *testing.T) {
+	h, _ := with(t, hooks.Config{}, `function before_phase(e) if e.requested_by == "schedule" then return false, "maintenance" end end`)
+	for by, want := range map[string]code.Code{"schedule": code.Veto, "api:anna": code.Done, "": code.Done} {
+		plan := runtest.Plan("backup", "1"+by, runtest.Phase("preflight", nil))
+		if err := run.Do(t.Context(), plan, run.Options{Readers: []run.Reader{h}, Gate: h.Gate, RequestedBy: by}); code.Of(err) != want {
+			t.Errorf("requested by %q: got %v, want code %d", by, err, want)
+		}
+	}
+}
+
 // From the moment before the lock until after it no script runs; then everything is
 // told, in order, before the next gate.
 func TestNothingRunsWhileLockedC28(t *testing.T) {

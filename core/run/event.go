@@ -62,6 +62,8 @@ type Event struct {
 	Hint        string    `json:"hint,omitempty"`
 	Errors      []string  `json:"errors,omitempty"`           // on the end: all, in order of time
 	Duration    float64   `json:"duration_seconds,omitempty"` // on the end
+	// RequestedBy says who asked for the operation: "schedule", "api:anna"; empty by hand.
+	RequestedBy string `json:"requested_by,omitempty"`
 	// InterruptedBy says who interrupted ("SIGINT", "api:anna"), on that error and the end.
 	InterruptedBy string `json:"interrupted_by,omitempty"`
 	// Destructive: existing data is about to be changed, or at the end: was being changed.

@@ -126,3 +126,23 @@ func TestStallIsToldOncePerIdlePeriod(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoAskedIsToldWithEveryEvent, the gate's question too: a script may refuse a scheduled run.
+func TestWhoAskedIsToldWithEveryEvent(t *testing.T) {
+	for _, by := range []string{"schedule", ""} {
+		var seen runtest.Tape
+		asked := "nobody"
+		gate := func(_ context.Context, e run.Event) error { asked = e.RequestedBy; return nil }
+		if err := run.Do(t.Context(), plan(runtest.Phase("one", nil)), run.Options{Readers: []run.Reader{&seen}, Gate: gate, RequestedBy: by}); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range seen.Events() {
+			if e.RequestedBy != by {
+				t.Errorf("event %d: requested by %q, want %q", e.Seq, e.RequestedBy, by)
+			}
+		}
+		if len(seen.Events()) == 0 || asked != by {
+			t.Errorf("the gate's question was asked by %q, want %q", asked, by)
+		}
+	}
+}

@@ -46,6 +46,8 @@ type Left struct {
 // Options are what surrounds a run.
 type Options struct {
 	Readers []Reader
+	// RequestedBy is told with every event.
+	RequestedBy string
 	// Opening are notes and warnings for the beginning: Kind and Message count. They are told
 	// when the first phase has been entered, or at the end if none is.
 	Opening []Event

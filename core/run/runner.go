@@ -67,6 +67,7 @@ func (r *runner) question(p Phase) Event {
 
 func (r *runner) stampLocked(e Event) Event {
 	e.Time, e.Operation, e.ID, e.Databases, e.Quiet = time.Now(), r.plan.Operation, r.plan.ID, r.databases, r.quiet
+	e.RequestedBy = r.opts.RequestedBy
 	if e.Phase == "" {
 		e.Phase = r.current
 	}

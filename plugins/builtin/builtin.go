@@ -4,6 +4,7 @@ package builtin
 import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/plugins/fs"
+	"github.com/remora-backup/remora/plugins/heartbeat"
 	"github.com/remora-backup/remora/plugins/mysqllock"
 	"github.com/remora-backup/remora/plugins/notifylog"
 	"github.com/remora-backup/remora/plugins/webhook"
@@ -22,6 +23,7 @@ func List() []Plugin {
 		{"lock", "mysql", mysqllock.Serve},
 		{"notify", "log", notifylog.Serve},
 		{"notify", "webhook", webhook.Serve},
+		{"notify", "heartbeat", heartbeat.Serve},
 	}
 }
 

@@ -32,8 +32,9 @@ func TestMain(m *testing.M) {
 func start(t *testing.T, kind, name string, log *bytes.Buffer) *host.Plugin {
 	t.Helper()
 	config := map[string]string{
-		"fs":      `{"path":"` + t.TempDir() + `"}`,
-		"webhook": `{"url":"http://127.0.0.1:1/"}`,
+		"fs":        `{"path":"` + t.TempDir() + `"}`,
+		"webhook":   `{"url":"http://127.0.0.1:1/"}`,
+		"heartbeat": `{"url":"http://127.0.0.1:1/"}`,
 	}[name]
 	facts, err := json.Marshal(sdk.Server{Socket: "/no/such/socket", User: "x"})
 	if err != nil {

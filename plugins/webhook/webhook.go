@@ -6,6 +6,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,7 @@ import (
 // Config is the plugin's part of the configuration.
 type Config struct {
 	URL      string            `json:"url"`
+	Method   string            `json:"method"` // "POST", the default, or "GET", which sends no more than the URL
 	Headers  map[string]string `json:"headers"`
 	Timeout  string            `json:"timeout"`  // of one request; default "5s"
 	Queue    int               `json:"queue"`    // notices kept; default 100
@@ -65,6 +67,9 @@ func Open(c Config) (*Hook, error) {
 		// What it is stays untold: a URL may hold a secret.
 		return nil, fmt.Errorf(`key "url" is not of the form https://host/path: %w`, plug.ErrInvalid)
 	}
+	if c.Method != "" && c.Method != http.MethodPost && c.Method != http.MethodGet {
+		return nil, fmt.Errorf(`key "method": want GET or POST, have %q: %w`, c.Method, plug.ErrInvalid)
+	}
 	if c.Timeout == "" {
 		c.Timeout = "5s"
 	}
@@ -85,6 +90,7 @@ func Open(c Config) (*Hook, error) {
 }
 
 func open(c Config, timeout, backoff time.Duration) *Hook {
+	c.Method = cmp.Or(c.Method, http.MethodPost)
 	h := &Hook{
 		c:       c,
 		client:  &http.Client{Timeout: timeout},
@@ -184,9 +190,12 @@ func (h *Hook) next() (plug.Notice, bool) {
 
 // deliver tries until it worked, cannot work, or has been tried often enough.
 func (h *Hook) deliver(ctx context.Context, n plug.Notice) error {
-	body, err := json.Marshal(n)
-	if err != nil {
-		return fmt.Errorf("encode the notice: %w", err)
+	var body []byte
+	if h.c.Method == http.MethodPost {
+		var err error
+		if body, err = json.Marshal(n); err != nil {
+			return fmt.Errorf("encode the notice: %w", err)
+		}
 	}
 	pause := h.backoff
 	for attempt := 1; ; attempt++ {
@@ -208,11 +217,13 @@ func (h *Hook) deliver(ctx context.Context, n plug.Notice) error {
 
 // post makes one request; again says whether another one may do better.
 func (h *Hook) post(ctx context.Context, body []byte) (again bool, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.c.URL, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, h.c.Method, h.c.URL, bytes.NewReader(body))
 	if err != nil {
 		return false, err
 	}
-	r.Header.Set("Content-Type", "application/json")
+	if len(body) > 0 {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	for k, v := range h.c.Headers {
 		r.Header.Set(k, v)
 	}
