@@ -37,6 +37,7 @@
 //	   +-- core/plug         the contracts; plugtest proves that a plugin keeps them, and has
 //	   |                     the storage and the lock in memory that tests stand on
 //	   +-- core/api          the sidecar over HTTP: who may do what, requests, streams of events
+//	   +-- core/metrics      what a sidecar counts, for Prometheus
 //	   +-- core/state        history and progress of operations, in SQLite
 //	   +-- core/control      status and cancel of the running operation, on a socket
 //	   +-- core/config       TOML to settings

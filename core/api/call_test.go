@@ -149,6 +149,23 @@ func TestCancelE25(t *testing.T) {
 	}
 }
 
+// S1.5: the percentage is 0 to 100 in the live phase preparing_backup, and null in every other.
+func TestRestoreStatus(t *testing.T) {
+	h := open(t)
+	for phase, want := range map[string]string{"preparing_backup": "42", "idle": "null", "getting_backup_info": "null", "restoring_basebackup": "null",
+		"finalizing": "null", "completed": "null", "failed": "null", "cancelled": "null"} {
+		percent := 42
+		h.fake.mu.Lock()
+		h.restore = RestoreStatus{Phase: phase, PrepareProgress: &percent}
+		h.fake.mu.Unlock()
+		for _, role := range []Role{Read, Admin} {
+			if _, text := h.ask(role, "GET", h.https+"/status/restore", ""); !strings.Contains(text, `"basebackup_prepare_progress":`+want+",") {
+				t.Errorf("%s as %v: got %s, want %s", phase, role, text, want)
+			}
+		}
+	}
+}
+
 // What package control's client reads of the status of an operation is there.
 func TestControlReadsStatus(t *testing.T) {
 	h := open(t)

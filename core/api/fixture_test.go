@@ -42,6 +42,7 @@ type fake struct {
 	behind   bool
 	panics   bool
 	postpone bool
+	restore  RestoreStatus
 }
 
 const (
@@ -76,7 +77,9 @@ func (f *fake) Status() Status {
 }
 
 func (f *fake) Restore() RestoreStatus {
-	return RestoreStatus{Phase: "idle", ID: "one"}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.restore
 }
 
 func (f *fake) Start(_ context.Context, r Request, by Actor) (Started, error) {

@@ -43,7 +43,14 @@ func routes() []route {
 
 func getStatus(_ context.Context, c *call) (any, error) { return c.sidecar.Status(), nil }
 
-func getRestore(_ context.Context, c *call) (any, error) { return c.sidecar.Restore(), nil }
+// getRestore shows no percentage but that of the live phase, whoever still has one.
+func getRestore(_ context.Context, c *call) (any, error) {
+	r := c.sidecar.Restore()
+	if r.Phase != Preparing {
+		r.PrepareProgress = nil
+	}
+	return r, nil
+}
 
 func getConfig(_ context.Context, c *call) (any, error) { return c.sidecar.Configuration(), nil }
 

@@ -113,6 +113,9 @@ type Scheduled struct {
 	Time      time.Time `json:"time"`
 }
 
+// Preparing is the phase in which a restore has a percentage of its own.
+const Preparing = "preparing_backup"
+
 // RestoreStatus is a restore in the words of MyHoard's API. What does not apply is null.
 type RestoreStatus struct {
 	Phase              string `json:"phase"`                       // of the live restore, else "idle"
