@@ -190,7 +190,8 @@ func (f *fake) Live() error { return f.called("live", Actor{}) }
 func (f *fake) tell(e run.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.events = append(f.events, Event{Number: uint64(len(f.events) + 1), Event: e, RequestedBy: "api:anna"})
+	e.RequestedBy = "api:anna"
+	f.events = append(f.events, Event{Number: uint64(len(f.events) + 1), Event: e})
 	close(f.more)
 	f.more = make(chan struct{})
 }

@@ -69,7 +69,7 @@ func TestLargeBodyE22(t *testing.T) {
 func TestSlowLorisE22(t *testing.T) {
 	const places = 8
 	h := open(t, func(s *Server) {
-		s.limits.header, s.limits.read, s.limits.idle, s.limits.connections = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond, places
+		s.limits.header, s.limits.read, s.limits.idle, s.limits.connections = time.Second, time.Second, time.Second, places
 	})
 	at := strings.TrimPrefix(h.https, "https://")
 	var wg sync.WaitGroup

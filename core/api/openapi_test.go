@@ -241,7 +241,6 @@ func (d *documented) structure(t reflect.Type) object {
 	add(t)
 	s := object{"type": "object", "properties": properties}
 	if t == reflect.TypeFor[Event]() {
-		properties["requested_by"] = object{"type": "string", "description": `"schedule", "api:NAME"`}
 		s["additionalProperties"] = true // the result of an operation, at its end
 	}
 	if text := d.comments[t.Name()]; text != "" {
@@ -414,22 +413,14 @@ func provoke(t *testing.T, h *house, rt route, status int) (got int, kind string
 	case 503:
 		h.fake.set(context.DeadlineExceeded, false)
 	}
-	if rt.path == "/events" && status == 200 { // it has no end: it is cut off
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		r = r.WithContext(ctx)
-		res, err := h.net.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-		return res.StatusCode, res.Header.Get("Content-Type"), []byte("{}")
-	}
 	res, err := h.net.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
+	if rt.path == "/events" && status == 200 { // it has no end
+		return res.StatusCode, res.Header.Get("Content-Type"), nil
+	}
 	var b bytes.Buffer
 	if _, err := b.ReadFrom(res.Body); err != nil {
 		t.Fatal(err)

@@ -150,7 +150,6 @@ const Now = math.MaxUint64
 type Event struct {
 	Number uint64
 	run.Event
-	RequestedBy string
 }
 
 // Subscription is one reader of events.

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 
 	"github.com/remora-backup/remora/core/repo"
@@ -37,7 +35,7 @@ func seen(v any, role Role) any {
 	case Backup:
 		return Backup{Listed: plainListed(v.Listed)}
 	case Event:
-		return Event{Number: v.Number, Event: plainEvent(v.Event), RequestedBy: v.RequestedBy}
+		return Event{Number: v.Number, Event: plainEvent(v.Event)}
 	case Health, RestoreStatus, nil, sent:
 		return v
 	}
@@ -62,16 +60,6 @@ func plainEvent(e run.Event) run.Event {
 	return run.Event{
 		Seq: e.Seq, Time: e.Time, Kind: e.Kind, Operation: e.Operation, ID: e.ID, Phase: e.Phase, Previous: e.Previous, Databases: e.Databases,
 		Percent: e.Percent, LSN: e.LSN, TargetLSN: e.TargetLSN, ETASeconds: e.ETASeconds, IdleSeconds: e.IdleSeconds, State: e.State, Code: e.Code,
-		Duration: e.Duration, InterruptedBy: e.InterruptedBy, Destructive: e.Destructive,
+		Duration: e.Duration, RequestedBy: e.RequestedBy, InterruptedBy: e.InterruptedBy, Destructive: e.Destructive,
 	}
-}
-
-// MarshalJSON puts who asked for the operation beside what the run told.
-func (e Event) MarshalJSON() ([]byte, error) {
-	text, err := json.Marshal(e.Event)
-	if err != nil || e.RequestedBy == "" {
-		return text, err
-	}
-	by, err := json.Marshal(e.RequestedBy)
-	return slices.Concat(bytes.TrimSuffix(text, []byte("}")), []byte(`,"requested_by":`), by, []byte("}")), err
 }
