@@ -4,8 +4,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/remora-backup/remora/core/server"
 )
 
 // greets listens as a server that says what it is and waits.
@@ -66,6 +69,35 @@ func TestServersAreFoundByTheirArguments(t *testing.T) {
 	if want := "/data/a.sock /data,/b.sock ,/d.sock "; strings.Join(got, ",") != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// TestTheAccountIsThatOfTheREADME: neither has a privilege that the other lacks.
+func TestTheAccountIsThatOfTheREADME(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```sql\n")
+	block, _, _ = strings.Cut(block, "```")
+	if got, want := granted(strings.Join(server.Account("remora", "..."), ";\n")), granted(block); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// granted are the privileges of GRANT statements, one a line, in order.
+func granted(statements string) string {
+	var all []string
+	for line := range strings.Lines(statements) {
+		if rest, ok := strings.CutPrefix(line, "GRANT "); ok {
+			list, on, _ := strings.Cut(rest, " ON ")
+			on, _, _ = strings.Cut(on, " TO ")
+			for _, privilege := range strings.Split(list, ", ") {
+				all = append(all, privilege+" ON "+on)
+			}
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
 }
 
 // TestTheFirstConfigurationIsRead with paths that a template could break on.
