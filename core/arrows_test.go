@@ -53,7 +53,7 @@ var arrows = map[string][]string{
 		"core/run", "core/sdi", "core/server", "core/serverfile", "core/syncpoint",
 	},
 	"core/serverfile": {"core/code"},
-	"core/inert":      {"core/code"},
+	"core/inert":      {"core/code", "core/innodb/undo"},
 	"core/adopt":      {"core/code", "core/inert", "core/server", "core/staging"},
 	"core/operate": {
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",

@@ -33,8 +33,10 @@ type Record struct {
 	Tablespaces  []Tablespace `json:"tablespaces"`
 	Set          []Setting    `json:"set,omitempty"`  // persisted variables that were changed
 	Lift         []string     `json:"lift,omitempty"` // SQL that takes Set back
-	// XA are prepared XA transactions of clients: nobody but them, or a person, ends them.
-	XA []string `json:"xa,omitempty"`
+	// PreparedXA is how many prepared XA transactions of clients there are: nobody but them, or a
+	// person, ends them. XA are those known by name, as XA COMMIT takes them.
+	PreparedXA int      `json:"prepared_xa,omitempty"`
+	XA         []string `json:"xa,omitempty"`
 	// Emptied are MEMORY tables, whose rows no backup has.
 	Emptied []string `json:"emptied,omitempty"`
 }

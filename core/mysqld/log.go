@@ -22,6 +22,7 @@ const (
 	msgRolledBack       = "MY-013015" // it is done
 	msgRollbackCut      = "MY-013608" // it was not, as the server shuts down
 	msgInnoDBStarted    = "MY-013577" // InnoDB has all its files
+	msgPreparedXA       = "MY-010225" // "Found N prepared XA transactions": of clients; the binary log says nothing of them
 	msgInitFile         = "MY-010138" // all statements of the init-file were carried out
 	msgShutdown         = "MY-012980" // InnoDB: "Shutdown completed; log sequence number N"
 

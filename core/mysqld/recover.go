@@ -60,6 +60,7 @@ type RecoverResult struct {
 	ScannedLSN    uint64 // where the redo log ended: EndLSN
 	FinalLSN      uint64 // of the data after the server has shut down
 	Duration      time.Duration
+	PreparedXA    int      // XA transactions of clients that stay prepared
 	Answers       Answers  // what it says of itself
 	Errors        []string // [ERROR] lines of the log; those of a recovery that went well are harmless
 }
@@ -276,6 +277,9 @@ func (w *watch) take(msg message) {
 		reached(w.ended)
 	case msgRollbackCut:
 		w.cut = true
+	case msgPreparedXA:
+		n, _ := msg.lsnAfter("Found ")
+		w.result.PreparedXA = int(n)
 	case msgInitFile:
 		reached(w.asked)
 	case msgShutdown:

@@ -74,6 +74,9 @@ type Result struct {
 	As   inert.Role      `json:"as,omitempty"`   // what the restored server is
 	Set  []inert.Setting `json:"set,omitempty"`  // persisted variables that were changed for it
 	Lift []string        `json:"lift,omitempty"` // SQL that takes them back
+
+	PreparedXA int      `json:"prepared_xa,omitempty"` // XA transactions that stay prepared,
+	XA         []string `json:"xa,omitempty"`          // and their names, as XA COMMIT takes them
 }
 
 func resultOf(m *repo.Manifest, target string, r inert.Record) Result {
@@ -81,6 +84,6 @@ func resultOf(m *repo.Manifest, target string, r inert.Record) Result {
 		Backup: m.ID, LockMS: m.Lock.Held, Bytes: m.Totals.Plain,
 		BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position, GTIDExecuted: m.GTIDExecuted,
 		LSN: m.LSN.End, Target: target,
-		VPTime: m.VPTime, DataTime: m.DataTime, As: r.As, Set: r.Set, Lift: r.Lift,
+		VPTime: m.VPTime, DataTime: m.DataTime, As: r.As, Set: r.Set, Lift: r.Lift, PreparedXA: r.PreparedXA, XA: r.XA,
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/inert"
+	"github.com/remora-backup/remora/core/mysqld"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/staging"
@@ -15,7 +16,7 @@ import (
 
 // quiet persists what the role of the restored server needs, and leaves the record of what was
 // restored.
-func (r recovery) quiet(t *run.Task) (inert.Record, error) {
+func (r recovery) quiet(done mysqld.RecoverResult) (inert.Record, error) {
 	m := &r.from.manifest
 	set, err := inert.Quiet(r.dir.Root(), staging.Data, r.as, m.ChannelNames(), time.Now())
 	if err != nil {
@@ -24,6 +25,11 @@ func (r recovery) quiet(t *run.Task) (inert.Record, error) {
 	record := inert.Record{
 		Restored: time.Now().UTC(), As: r.as, Backup: m.ID, Repository: m.Repository, SourceUUID: m.Server.UUID,
 		GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End, Tablespaces: tablespaces(r.from.reader.Files()), Set: set, Lift: inert.Statements(set),
+	}
+	if record.PreparedXA = done.PreparedXA; record.PreparedXA > 0 {
+		if record.XA, err = inert.PreparedXA(r.dir.Root(), r.from.tree.undo(), m.Server.PageSize); err != nil {
+			return record, err
+		}
 	}
 	for _, e := range m.Engines {
 		if e.Excluded {
@@ -78,6 +84,9 @@ func (p publish) tellRole(t *run.Task) {
 	}
 	for _, line := range inert.Told(r.As, p.from.target.Path, r.Set) {
 		t.Note("%s", line)
+	}
+	if r.PreparedXA > 0 {
+		t.Warn("%s", inert.ToldXA(r.PreparedXA, r.XA))
 	}
 	p.tellEmptied(t)
 	if r.As == inert.Replica && len(p.from.manifest.Channels) == 0 {

@@ -61,23 +61,24 @@ func (r recovery) do(ctx context.Context, t *run.Task) (ready, error) {
 	if err := syncpoint.At(ctx, syncpoint.PrepareSpawn); err != nil {
 		return ready{}, err
 	}
-	if err := r.server(ctx, t, logBin); err != nil {
+	done, err := r.server(ctx, t, logBin)
+	if err != nil {
 		return ready{}, err
 	}
 	if err := syncpoint.At(ctx, syncpoint.PrepareRecovered); err != nil {
 		return ready{}, err
 	}
 	t.Progress(whole)
-	record, err := r.finish(ctx, t)
+	record, err := r.finish(ctx, done)
 	return ready{r.dir, record}, err
 }
 
 // finish makes of what the server left what the target is to hold.
-func (r recovery) finish(ctx context.Context, t *run.Task) (inert.Record, error) {
+func (r recovery) finish(ctx context.Context, done mysqld.RecoverResult) (inert.Record, error) {
 	if err := r.dropServerFiles(); err != nil {
 		return inert.Record{}, err
 	}
-	record, err := r.quiet(t)
+	record, err := r.quiet(done)
 	if err != nil {
 		return inert.Record{}, err
 	}
@@ -122,12 +123,12 @@ func (r recovery) writeBinlogIndex() (logBin string, err error) {
 }
 
 // server runs the server until it has ended.
-func (r recovery) server(ctx context.Context, t *run.Task, logBin string) error {
+func (r recovery) server(ctx context.Context, t *run.Task, logBin string) (mysqld.RecoverResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	log, err := r.dir.Root().OpenFile(staging.Log, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the log of the recovery: %w", code.Full(err))
+		return mysqld.RecoverResult{}, fmt.Errorf("open the log of the recovery: %w", code.Full(err))
 	}
 	lines := &serverLog{to: bufio.NewWriter(log)}
 	s, lsn := &r.from.manifest.Server, &r.from.manifest.LSN
@@ -151,13 +152,13 @@ func (r recovery) server(ctx context.Context, t *run.Task, logBin string) error 
 	if err != nil {
 		_ = errors.Join(lines.to.Flush(), log.Close()) // what the server said is in err too
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return done, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-		return code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
+		return done, code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
 	}
 	if err := seen(&r.from.manifest, r.from.tree, done.Answers); err != nil {
 		_ = errors.Join(lines.to.Flush(), log.Close())
-		return code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
+		return done, code.Hint(code.Of(err), r.adviceOn(err), "%w", err)
 	}
 	for _, e := range done.Errors {
 		t.Note("mysqld: %s", e)
@@ -165,7 +166,7 @@ func (r recovery) server(ctx context.Context, t *run.Task, logBin string) error 
 	if err := errors.Join(lines.to.Flush(), log.Close()); err != nil {
 		t.Warn("keep the log of the recovery, which went well: %v", err)
 	}
-	return nil
+	return done, nil
 }
 
 // serverLog keeps what the recovering server says, up to a limit: one that meets a full

@@ -125,6 +125,16 @@ func (t *tree) space() (total int64) {
 	return total
 }
 
+// undo returns where the undo tablespaces are written.
+func (t *tree) undo() (names []string) {
+	for _, f := range t.files {
+		if f.Kind == repo.KindTablespace && tablespace.IsUndo(f.SpaceID) {
+			names = append(names, f.at)
+		}
+	}
+	return names
+}
+
 func (t *tree) addDir(dir string, made map[string]bool) {
 	if made[dir] {
 		return
