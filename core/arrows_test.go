@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	},
 	"core/repo":   {"core/code", "core/plug", "core/syncpoint"},
 	"core/server": {"core/code", "core/version"},
-	"core/mysqld": {"core/code", "core/innodb/...", "core/version"},
+	"core/mysqld": {"core/binlog", "core/code", "core/innodb/...", "core/version"},
 
 	"core/backup": {
 		"core/binlog", "core/code", "core/copier", "core/datadir", "core/innodb/...", "core/keyring", "core/plug", "core/redolog", "core/repo",

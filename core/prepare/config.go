@@ -32,5 +32,7 @@ type Result struct {
 	As             inert.Role      `json:"as,omitempty"`
 	Set            []inert.Setting `json:"set,omitempty"`              // persisted variables that were changed for it
 	Lift           []string        `json:"lift,omitempty"`             // SQL that takes them back
+	PreparedXA     int             `json:"prepared_xa,omitempty"`      // XA transactions that stay prepared,
+	XA             []string        `json:"xa,omitempty"`               // and their names, as XA COMMIT takes them
 	Already        bool            `json:"already_prepared,omitempty"` // nothing was done
 }

@@ -33,6 +33,9 @@ func (f finishPhase) do(ctx context.Context, t *run.Task) error {
 	if err := f.quiet(t); err != nil {
 		return err
 	}
+	if f.journal.PreparedXA > 0 {
+		t.Warn("%s", inert.ToldXA(f.journal.PreparedXA, f.journal.XA))
+	}
 	if err := giveToOwner(f.root); err != nil {
 		return fmt.Errorf("give the files to their owner: %w", err)
 	}

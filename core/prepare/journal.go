@@ -39,6 +39,9 @@ type journal struct {
 	// As is what a server on the directory is to be; "" is as its source was. A run that goes
 	// on goes on with it.
 	As inert.Role `json:"as,omitempty"`
+	// PreparedXA and XA are what the recovery left of clients' transactions, as in inert.Record.
+	PreparedXA int      `json:"prepared_xa,omitempty"`
+	XA         []string `json:"xa,omitempty"`
 
 	// disk is the directory, opened before the first change of this run: write errors are
 	// told to whoever syncs the file system, but only those that came after the open.

@@ -124,7 +124,10 @@ func (w recoverPhase) runServer(ctx context.Context, t *run.Task, logBin string)
 	for _, e := range done.Errors {
 		t.Note("mysqld: %s", e)
 	}
-	return errors.Join(lines.Flush(), log.Close())
+	if err := errors.Join(lines.Flush(), log.Close()); err != nil {
+		return err
+	}
+	return w.seen(done)
 }
 
 // missing is what a server says that has no file for some tablespaces of the dictionary:

@@ -59,9 +59,13 @@ type site struct {
 }
 
 func (s *site) result() Result {
-	return Result{
+	r := Result{
 		Target: s.path, Kind: s.kind, Backup: s.backup, Markers: s.markers, BinlogFile: s.binlog.File, BinlogPosition: s.binlog.Offset,
 		GTIDExecuted: s.binlog.GTIDs, LSN: uint64(s.log.end), Already: s.prepared,
 		As: s.journal.role(), Set: s.set, Lift: inert.Statements(s.set),
 	}
+	if s.journal != nil {
+		r.PreparedXA, r.XA = s.journal.PreparedXA, s.journal.XA
+	}
+	return r
 }
