@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"core/innodb/page":       {},
 	"core/innodb/redo":       {},
 	"core/innodb/tablespace": {"core/innodb/page"},
+	"core/innodb/undo":       {"core/innodb/page"},
 	"core/binlog":            {},
 	"core/sdi":               {},
 

@@ -26,7 +26,7 @@
 //	   |      +-- core/staging   an unfinished directory that becomes its target by renames (restore)
 //	   |      +-- core/redomake  the redo log that it recovers from, made of a backup's blocks
 //	   |      +-- core/serverfile  opens a file of the server's: no link, no FIFO in its place
-//	   |      +-- core/innodb/page, redo, tablespace; core/binlog, core/sdi, core/xtrabackup    pure formats
+//	   |      +-- core/innodb/page, redo, tablespace, undo; core/binlog, core/sdi, core/xtrabackup    pure formats
 //	   |      +-- core/keyring   the keys of an encrypted redo log
 //	   |
 //	   +-- core/operate      one operation with all that surrounds it: history, hooks, notices,
@@ -64,7 +64,7 @@
 //	what is read under the lock kept  core/copier/kept.go, stored by core/backup/cutlogs.go
 //	an extent's place and digest      core/repo/index.go
 //	the recovering server tried first core/mysqld/try.go, called by core/restore/fetch.go
-//	what it says held to the manifest core/mysqld/answers.go, core/restore/seen.go
+//	what it says held to the manifest core/mysqld/answers.go, seen.go; core/restore/seen.go
 //	an unfinished restore looked at   core/staging/target.go, state.go
 //	a restore published               core/staging/publish.go, called by core/restore/publish.go
 //	the prepare percentage computed   core/mysqld/progress.go
@@ -72,6 +72,7 @@
 //	an exit code defined              core/code/code.go
 //	a directory's maker told by       core/prepare/source.go; export.go, xtrabackup_*.go
 //	a redo log made for a server      core/redomake
+//	a prepared XA transaction named   core/innodb/undo, core/inert/xa.go
 //	a restored server kept quiet      core/inert, by core/restore/quiet.go
 //	files of another life looked for  core/restore/leftovers.go
 //	a sync point listed               core/syncpoint/points.go
