@@ -24,7 +24,7 @@ func (a *app) cancel() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := control.Cancel(c.Context(), s.State.Dir, strings.Join(args, ""))
+			st, err := control.Cancel(c.Context(), s.State.Dir, control.SocketName, strings.Join(args, ""))
 			switch {
 			case errors.Is(err, control.ErrNotRunning) && len(args) == 0, errors.Is(err, control.ErrUnknown) && len(args) == 0:
 				fmt.Fprintln(a.env.Stdout, "nothing is running")

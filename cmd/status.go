@@ -25,7 +25,7 @@ func (a *app) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := control.Ask(c.Context(), s.State.Dir)
+			st, err := control.Ask(c.Context(), s.State.Dir, control.SocketName)
 			if errors.Is(err, control.ErrNotRunning) {
 				return a.lastStatus(c.Context(), asJSON)
 			}

@@ -31,6 +31,7 @@
 //	   |
 //	   +-- core/operate      one operation with all that surrounds it: history, hooks, notices,
 //	   |                     interruption, what earlier ones left; for a command and for a daemon
+//	   +-- core/serve        the sidecar: one operation after the other, requests, events, reload
 //	   +-- core/adopt        compares a started server with what was restored, and lets it live
 //	   +-- core/run          phases in order, events, interruption; has no MySQL in it;
 //	   |                     runtest gives tests a plan made of functions and a recorder of events
@@ -82,6 +83,9 @@
 //	a call of the API found           core/api/routes.go; openapi.json describes them all
 //	who calls the API told            core/api/identity.go, access.go
 //	an event said in words            core/operate/words.go
+//	a request to the sidecar begun    core/serve/job.go
+//	the percents of /status/restore   core/serve/status.go
+//	the server's lock yielded         core/serve/yield.go
 //	the wire of plugins described     plugins/proto/README.md
 //
 // # How a backup reads

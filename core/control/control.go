@@ -28,8 +28,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SocketName is the socket in the state directory.
-const SocketName = "remora.sock"
+// The sockets in the state directory.
+const (
+	SocketName = "remora.sock"        // of the sidecar, or of the operation that runs without one
+	BesideName = "remora.beside.sock" // of an operation that runs beside a sidecar, which is not its
+)
 
 // Status is what a running operation says of itself.
 type Status struct {
@@ -58,29 +61,19 @@ type Operation interface {
 
 // Server serves one operation.
 type Server struct {
-	dir      *os.File // keeps the socket's short name valid
 	listener net.Listener
 	http     *http.Server
 	done     chan struct{}
 }
 
-// Listen makes the socket in dir and serves it until Close. Who calls it holds the lock file
-// of dir: a socket that is there is a dead process's and is replaced.
-func Listen(dir string, o Operation) (*Server, error) {
-	d, err := os.Open(dir)
+// Listen makes the socket of that name in dir and serves it until Close. Who calls it holds the
+// lock file of dir: a socket that is there is a dead process's and is replaced.
+func Listen(dir, name string, o Operation) (*Server, error) {
+	l, err := Socket(dir, name)
 	if err != nil {
-		return nil, fmt.Errorf("listen for orders: %w", err)
+		return nil, err
 	}
-	if err := os.Remove(filepath.Join(dir, SocketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.Close()
-		return nil, fmt.Errorf("listen for orders: %w", err)
-	}
-	l, err := listen(d)
-	if err != nil {
-		d.Close()
-		return nil, fmt.Errorf("listen for orders: %w", err)
-	}
-	s := &Server{dir: d, listener: l, done: make(chan struct{})}
+	s := &Server{listener: l, done: make(chan struct{})}
 	s.http = &http.Server{
 		Handler: handler(o), ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
@@ -92,26 +85,56 @@ func Listen(dir string, o Operation) (*Server, error) {
 	return s, nil
 }
 
+// Socket makes a socket of that name in dir that only its owner can open. The caller is the
+// only one who may make it: one that is there is replaced.
+func Socket(dir, name string) (net.Listener, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.Close()
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	l, err := listen(d, name)
+	if err != nil {
+		d.Close()
+		return nil, fmt.Errorf("listen for orders: %w", err)
+	}
+	return &socket{l, d}, nil
+}
+
+// socket is a listener with the directory that keeps its short name valid.
+type socket struct {
+	net.Listener
+	dir *os.File
+}
+
+// Close removes the socket, too.
+func (s *socket) Close() error { return errors.Join(s.Listener.Close(), s.dir.Close()) }
+
 // listen binds by way of the directory's descriptor: a socket's name has at most 107 bytes. The
 // mode is given to the socket before it has a name: nobody else can connect at any moment, and
 // the umask, which is the whole process's, stays as it is. Source: unix(7), Linux's unix_bind.
-func listen(dir *os.File) (net.Listener, error) {
+func listen(dir *os.File, name string) (net.Listener, error) {
 	private := func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), 0o600) })
 		return errors.Join(err, failed)
 	}
 	l := net.ListenConfig{Control: private}
-	return l.Listen(context.Background(), "unix", short(dir))
+	return l.Listen(context.Background(), "unix", short(dir, name))
 }
 
-func short(dir *os.File) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), SocketName) }
+func short(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
+}
 
 // Close ends all connections and removes the socket.
 func (s *Server) Close() error {
-	err := s.http.Close()
+	err := s.http.Close() // and with it the listener
 	<-s.done
-	return errors.Join(err, s.dir.Close())
+	return err
 }
 
 type peerKey struct{}
@@ -119,6 +142,12 @@ type peerKey struct{}
 // withPeer notes who is at the other end.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, peer(c))
+}
+
+// peerName is the name of the user at the other end of the connection of that context.
+func peerName(ctx context.Context) string {
+	name, _ := ctx.Value(peerKey{}).(string)
+	return name
 }
 
 func peer(c net.Conn) string {
@@ -149,7 +178,7 @@ func handler(o Operation) http.Handler {
 			refuse(w, http.StatusNotFound, "operation %s does not run; %s %s does", id, now.Operation, now.ID)
 			return
 		}
-		by, _ := r.Context().Value(peerKey{}).(string)
+		by := peerName(r.Context())
 		if !o.Cancel("api:" + by) {
 			refuse(w, http.StatusConflict, "%s %s has ended already", now.Operation, now.ID)
 			return

@@ -16,7 +16,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
+	rtdebug "runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +41,11 @@ type Config struct {
 	Version   string // of remora
 	// Dir is the state directory: history, lock file and control socket.
 	Dir string
+	// RequestedBy, RequestKey and Request are kept in the history: who asked for the operation, by
+	// which key, and for what, as JSON. They are empty for a person at the command line.
+	RequestedBy, RequestKey, Request string
+	// NoSocket leaves the control socket out: a daemon carries the operation out, and has its own.
+	NoSocket bool
 	// Err is why the operation cannot begin, if that is known: it is told as any other answer,
 	// and nothing else of Config is used but Operation, First, Listener, Log and DebugSync.
 	Err error
@@ -74,13 +81,14 @@ type Listener interface {
 
 // Facts are what is known of an operation when it starts.
 type Facts struct {
-	ID            string
-	Named         []string // name=value, for people
-	ServerUUID    string
-	ServerVersion string
-	Backup        string // that is read
-	Target        string
-	Plugins       []string // kind:name
+	ID            string   `json:"-"`
+	Err           error    `json:"-"`               // why it cannot begin, if that is known by now
+	Named         []string `json:"facts,omitempty"` // name=value, for people
+	ServerUUID    string   `json:"server_uuid,omitempty"`
+	ServerVersion string   `json:"server_version,omitempty"`
+	Backup        string   `json:"backup,omitempty"` // that is read
+	Target        string   `json:"target,omitempty"`
+	Plugins       []string `json:"plugins,omitempty"` // kind:name
 }
 
 // Hooks are the scripts of users.
@@ -128,7 +136,8 @@ func Start(ctx context.Context, cfg Config) *Operation {
 		cfg.Meter = new(run.Meter)
 	}
 	o := &Operation{cfg: cfg, answer: make(chan error, 1), hurry: make(chan struct{})}
-	o.draft.Row = state.Operation{Operation: cfg.Operation, Started: time.Now(), PID: os.Getpid(), RemoraVersion: cfg.Version}
+	o.draft.Row = state.Operation{Operation: cfg.Operation, Started: time.Now(), PID: os.Getpid(), RemoraVersion: cfg.Version,
+		RequestedBy: cfg.RequestedBy, RequestKey: cfg.RequestKey, Request: cfg.Request}
 	o.ctx, o.cancel = context.WithCancelCause(ctx)
 	go func() { o.answer <- o.do(o.ctx) }()
 	return o
@@ -137,11 +146,14 @@ func Start(ctx context.Context, cfg Config) *Operation {
 func (o *Operation) do(ctx context.Context) error {
 	ctx, err := o.debugSync(ctx)
 	if err = cmp.Or(err, o.cfg.Err); err == nil {
-		err = o.prepare(ctx)
+		err = guard(func() error { return o.prepare(ctx) })
 	}
 	var plan run.Plan
 	if err == nil {
-		plan, err = o.cfg.Plan(ctx, &o.draft)
+		err = guard(func() (err error) {
+			plan, err = o.cfg.Plan(ctx, &o.draft)
+			return err
+		})
 	}
 	if err == nil {
 		err = syncpoint.Between(ctx, syncpoint.OperationPlanned)
@@ -153,7 +165,7 @@ func (o *Operation) do(ctx context.Context) error {
 	case o.hooks != nil:
 		gate = o.hooks.Gate
 	}
-	o.begin(ctx, plan.ID)
+	o.begin(ctx, plan.ID, err)
 	opts := run.Options{Readers: o.readers(), Opening: o.draft.opening, Gate: gate, Meter: o.cfg.Meter, Hurry: o.hurry, DrainWithin: o.cfg.Patience}
 	if o.draft.store != nil {
 		opts.Journal = o.draft.store.Journal
@@ -164,6 +176,16 @@ func (o *Operation) do(ctx context.Context) error {
 	o.close(context.WithoutCancel(ctx))
 	o.cfg.Listener.Closed()
 	return err
+}
+
+// guard makes a panic of f its error: those who wait get their answer.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, rtdebug.Stack())
+		}
+	}()
+	return f()
 }
 
 // failed is the plan of an operation that could not be planned.
@@ -191,7 +213,7 @@ func (o *Operation) failed(why error) run.Plan {
 }
 
 // begin writes the row of the history and says how the operation starts.
-func (o *Operation) begin(ctx context.Context, id string) {
+func (o *Operation) begin(ctx context.Context, id string, failed error) {
 	d := &o.draft
 	d.facts = append([]string{"id=" + id}, d.facts...)
 	if o.cfg.Plugins != nil {
@@ -200,7 +222,7 @@ func (o *Operation) begin(ctx context.Context, id string) {
 	if len(d.Row.Plugins) > 0 {
 		d.Fact("plugins", strings.Join(d.Row.Plugins, "+"))
 	}
-	facts := Facts{ID: id, Named: d.facts, ServerUUID: d.Row.ServerUUID, ServerVersion: d.Row.ServerVersion, Target: d.Row.Target, Plugins: d.Row.Plugins}
+	facts := Facts{ID: id, Err: failed, Named: d.facts, ServerUUID: d.Row.ServerUUID, ServerVersion: d.Row.ServerVersion, Target: d.Row.Target, Plugins: d.Row.Plugins}
 	if d.Row.BackupID != id {
 		facts.Backup = d.Row.BackupID
 	}

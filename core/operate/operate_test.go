@@ -164,7 +164,7 @@ func TestASecondOneIsRefusedAndTheFirstCanBeCancelledByName(t *testing.T) {
 	if st := o.Status(); st.State != "running" || st.Phase != "copying" || st.ID != first.facts.ID {
 		t.Errorf("status is %+v", st)
 	}
-	if st, err := control.Ask(t.Context(), dir); err != nil || st.ID != first.facts.ID {
+	if st, err := control.Ask(t.Context(), dir, control.SocketName); err != nil || st.ID != first.facts.ID {
 		t.Errorf("on the socket: %+v, %v", st, err)
 	}
 	if !o.Cancel("api:anna") || !o.Cancel("api:bert") {

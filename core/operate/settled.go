@@ -51,13 +51,21 @@ func ownerless(ctx context.Context, dir string, all []state.Operation) []string 
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
-	now, err := control.Ask(ctx, dir)
-	if err != nil && !errors.Is(err, control.ErrNotRunning) {
-		return nil // somebody is there who does not answer, or whom we may not ask
+	var running []control.Status
+	for _, name := range []string{control.SocketName, control.BesideName} {
+		now, err := control.Ask(ctx, dir, name)
+		if err != nil && !errors.Is(err, control.ErrNotRunning) {
+			return nil // somebody is there who does not answer, or whom we may not ask
+		}
+		if err == nil {
+			running = append(running, now)
+		}
 	}
 	var gone []string
 	for _, o := range all {
-		owned := err == nil && o.PID == now.PID && o.Started.Equal(now.Started.Truncate(time.Millisecond))
+		owned := slices.ContainsFunc(running, func(now control.Status) bool {
+			return o.PID == now.PID && o.Started.Equal(now.Started.Truncate(time.Millisecond))
+		})
 		if o.Ongoing() && !owned {
 			gone = append(gone, o.ID)
 		}

@@ -77,7 +77,7 @@ func (o *Operation) remember(ctx context.Context, dir string) (err error) {
 	if o.lock, err = state.Lock(dir, owner); err != nil {
 		return err
 	}
-	if o.control, err = control.Listen(dir, o); err != nil {
+	if err := o.listen(dir); err != nil {
 		return err
 	}
 	if err := syncpoint.Between(ctx, syncpoint.OperationLocked); err != nil {
@@ -89,6 +89,24 @@ func (o *Operation) remember(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	return o.draft.findCrashed(ctx)
+}
+
+// listen makes the operation's control socket. Beside a sidecar, which has the socket of that
+// name, it is another one.
+func (o *Operation) listen(dir string) error {
+	if o.cfg.NoSocket {
+		return nil
+	}
+	served, err := state.Served(dir)
+	if err != nil {
+		return err
+	}
+	name := control.SocketName
+	if served {
+		name = control.BesideName
+	}
+	o.control, err = control.Listen(dir, name, o)
+	return err
 }
 
 // close gives back what prepare and Plan took, the last first. The answer has been

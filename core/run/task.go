@@ -137,8 +137,9 @@ type Meter struct {
 	shown       atomic.Int32
 	moved       atomic.Int64 // grows with every sign of life but the bytes
 
-	mu  sync.Mutex
-	now Reading // its bytes are those above
+	mu   sync.Mutex
+	now  Reading // its bytes are those above
+	past map[string]Reading
 }
 
 // Reading is what a Meter shows at one moment. Bytes are those of the phase.
@@ -161,9 +162,22 @@ func (m *Meter) Read() Reading {
 	return r
 }
 
+// Last returns the last reading of a phase that was left, the zero Reading if none was.
+func (m *Meter) Last(phase string) Reading {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.past[phase]
+}
+
 func (m *Meter) enter(phase string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.past == nil {
+		m.past = map[string]Reading{}
+	}
+	left := m.now
+	left.Done, left.Total = m.done.Load(), m.total.Load()
+	m.past[left.Phase] = left
 	m.done.Store(0)
 	m.total.Store(0)
 	m.shown.Store(-1)

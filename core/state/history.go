@@ -17,6 +17,35 @@ func (s *Store) History(ctx context.Context) ([]Operation, error) {
 	return all, nil
 }
 
+// Recent returns at most limit operations that were begun before the one called before, or the
+// newest if that is empty, newest first. The error carries code.Usage if there is none of that
+// name.
+func (s *Store) Recent(ctx context.Context, limit int, before string) ([]Operation, error) {
+	where, args := "ORDER BY started DESC, rowid DESC LIMIT ?", []any{limit}
+	if before != "" {
+		o, _, err := s.Show(ctx, before)
+		if err != nil {
+			return nil, err
+		}
+		where = "WHERE (started, rowid) < (SELECT started, rowid FROM backup_history WHERE id = ?) " + where
+		args = []any{o.ID, limit}
+	}
+	all, err := query(ctx, s.db, where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read history: %w", err)
+	}
+	return all, nil
+}
+
+// Requested returns the operation that was asked for with that key, nil if none was.
+func (s *Store) Requested(ctx context.Context, key string) (*Operation, error) {
+	found, err := query(ctx, s.db, "WHERE request_key = ? ORDER BY started DESC, rowid DESC LIMIT 1", key)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
 // Show returns the operation with that id, or the one that took the backup with that
 // id, and its progress in order. The error carries code.Usage if there is none.
 func (s *Store) Show(ctx context.Context, id string) (Operation, []Progress, error) {

@@ -52,6 +52,9 @@ type Operation struct {
 	ServerVersion  string    `json:"server_version,omitempty"`
 	ServerUUID     string    `json:"server_uuid,omitempty"`
 	Plugins        []string  `json:"plugins,omitempty"`
+	RequestedBy    string    `json:"requested_by,omitempty"` // of a sidecar: "schedule", "api:NAME"
+	RequestKey     string    `json:"-"`                      // the same request said twice has the same
+	Request        string    `json:"-"`                      // of a sidecar, as JSON: what it was asked for
 }
 
 // Ongoing reports whether no end of the operation is recorded.
@@ -95,6 +98,7 @@ func (o *Operation) columns() []column {
 		{"destructive", flag{&o.Destructive}}, {"leftovers", list{&o.Leftovers}}, {"target", text(&o.Target)}, {"backup_id", text(&o.BackupID)},
 		{"lock_connection", number(&o.LockConnection)}, {"lock_pid", number(&o.LockPID)}, {"tidied", flag{&o.Tidied}}, {"pid", number(&o.PID)}, {"host", text(&o.Host)}, {"remora_version", text(&o.RemoraVersion)},
 		{"server_version", text(&o.ServerVersion)}, {"server_uuid", text(&o.ServerUUID)}, {"plugins", list{&o.Plugins}},
+		{"requested_by", text(&o.RequestedBy)}, {"request_key", text(&o.RequestKey)}, {"request", text(&o.Request)},
 	}
 }
 

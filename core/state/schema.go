@@ -61,7 +61,10 @@ CREATE TABLE backup_progress (
 	percent         INTEGER,            -- NULL outside of a phase's progress
 	message         TEXT,
 	PRIMARY KEY (id, seq)
-);`}
+);`, `
+ALTER TABLE backup_history ADD COLUMN requested_by TEXT; -- NULL is the person at the command line
+ALTER TABLE backup_history ADD COLUMN request_key TEXT;  -- the same request said twice has the same
+ALTER TABLE backup_history ADD COLUMN request TEXT;      -- as JSON: with it the operation can be begun again`}
 }
 
 func (s *Store) migrate(ctx context.Context, migrations []string) error {

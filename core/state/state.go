@@ -3,6 +3,7 @@
 //	remora.db     SQLite: backup_history, one row per operation; backup_progress, one
 //	              row per thing that happened; anybody allowed to may read it with sqlite3
 //	remora.lock   held with flock(2) by the operation that runs; says who
+//	remora.serve.lock   the same of the sidecar, as long as it lives
 //
 // The database is in WAL mode: a person who leaves a sqlite3 session open cannot keep
 // the end of a backup from being recorded, and after kill -9 the next open replays what

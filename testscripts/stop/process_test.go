@@ -169,7 +169,7 @@ func (p *process) interrupted(ctx context.Context) error {
 		if p.exited() {
 			return nil
 		}
-		st, err := control.Ask(ctx, p.home.state())
+		st, err := control.Ask(ctx, p.home.state(), control.SocketName)
 		if err == nil && st.InterruptedBy != "" || errors.Is(err, control.ErrNotRunning) {
 			return nil
 		}

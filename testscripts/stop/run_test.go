@@ -99,7 +99,7 @@ func (c *check) do(ctx context.Context) error {
 	case sigterm:
 		return c.stop(ctx, syscall.SIGTERM)
 	case cancelled:
-		_, err := control.Cancel(ctx, c.home.state(), "")
+		_, err := control.Cancel(ctx, c.home.state(), control.SocketName, "")
 		if errors.Is(err, control.ErrUnknown) {
 			return nil // it has ended already
 		}
