@@ -166,7 +166,7 @@ func (o *Operation) do(ctx context.Context) error {
 		gate = o.hooks.Gate
 	}
 	o.begin(ctx, plan.ID, err)
-	opts := run.Options{Readers: o.readers(), Opening: o.draft.opening, Gate: gate, Meter: o.cfg.Meter, Hurry: o.hurry, DrainWithin: o.cfg.Patience}
+	opts := run.Options{Readers: o.readers(), Opening: o.draft.opening, Gate: gate, Meter: o.cfg.Meter, Hurry: o.hurry, DrainWithin: o.cfg.Patience, RequestedBy: o.cfg.RequestedBy}
 	if o.draft.store != nil {
 		opts.Journal = o.draft.store.Journal
 	}

@@ -57,9 +57,6 @@ type subscription struct {
 	next uint64 // the number of the event that is read next
 }
 
-// Events is api.Sidecar's.
-func (s *Sidecar) Events(after uint64) api.Subscription { return s.events.follow(after) }
-
 func (r *ring) follow(after uint64) *subscription {
 	r.mu.Lock()
 	defer r.mu.Unlock()

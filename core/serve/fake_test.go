@@ -24,7 +24,7 @@ var anna = api.Actor{Name: "anna", From: "socket", Role: api.Admin}
 type works struct {
 	name  string
 	plan  func(id string) run.Plan // of any operation
-	reach func() error
+	reach atomic.Pointer[func() error]
 	log   *logs
 }
 
@@ -42,10 +42,10 @@ func (w *works) Operation(r api.Request) (operate.Config, error) {
 }
 
 func (w *works) Reach(context.Context) error {
-	if w.reach == nil {
-		return nil
+	if reach := w.reach.Load(); reach != nil {
+		return (*reach)()
 	}
-	return w.reach()
+	return nil
 }
 
 func (w *works) Settings() map[string]any                           { return map[string]any{"name": w.name} }

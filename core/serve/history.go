@@ -104,17 +104,3 @@ func (s *Sidecar) DeleteBackup(ctx context.Context, id string, by api.Actor) err
 	s.tell(run.KindNote, "Backup %s was deleted (%s).", id, who(by))
 	return nil
 }
-
-// Pause is api.Sidecar's.
-func (s *Sidecar) Pause(_ context.Context, until time.Time, by api.Actor) error {
-	s.mu.Lock()
-	s.paused = until
-	s.mu.Unlock()
-	s.look()
-	if until.IsZero() {
-		s.tell(run.KindNote, "The schedule goes on (%s).", who(by))
-		return nil
-	}
-	s.tell(run.KindNote, "The schedule is paused until %s (%s).", until.UTC().Format(time.RFC3339), who(by))
-	return nil
-}

@@ -160,7 +160,7 @@ func (j *job) Event(_ context.Context, e run.Event) {
 	if e.Kind == run.KindProgress {
 		e.Databases = nil // thousands of names, hundreds of times: the other events have them
 	}
-	j.s.events.add(api.Event{Event: e, RequestedBy: j.by})
+	j.s.events.add(api.Event{Event: e})
 	if e.Kind == run.KindPhase {
 		j.s.look() // what is postponed may be done now
 	}

@@ -103,7 +103,7 @@ func New(cfg Config, lock *Yield) *Sidecar {
 	now := time.Now()
 	s := &Sidecar{
 		cfg: cfg, since: now, events: newRing(now), lock: lock, wake: make(chan struct{}, 1), reload: make(chan struct{}, 1),
-		asked: map[string]*job{}, server: "unknown",
+		asked: map[string]*job{}, server: unknown,
 	}
 	s.reload <- struct{}{}
 	s.beat.Store(now.UnixNano())
@@ -132,7 +132,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	s.tell(run.KindNote, "The sidecar is ready.")
 	watching, stop := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
-	helpers.Go(func() { s.watchServer(watching) })
+	helpers.Go(func() {
+		watchServer(watching, func(ctx context.Context) error { return s.current().Reach(ctx) }, s.serverIs)
+	})
 	s.resume(ctx)
 	s.loop(ctx)
 	stop()
@@ -140,6 +142,20 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	s.cfg.Supervisor.Stopping()
 	s.finish()
 	return nil
+}
+
+// serverIs notes what the server is from now on.
+func (s *Sidecar) serverIs(now, before string, why error) {
+	s.mu.Lock()
+	s.server = now
+	s.mu.Unlock()
+	switch {
+	case now == away:
+		s.tell(run.KindWarning, "The server is away: %v", why)
+	case before == away:
+		s.tell(run.KindNote, "The server is there again.")
+	}
+	s.look()
 }
 
 // loop comes round at least every Beat. It waits for nothing and nobody.
@@ -253,6 +269,9 @@ func (s *Sidecar) tell(kind run.Kind, format string, args ...any) {
 	}
 	s.cfg.Log.Info(e.Message)
 }
+
+// Events is api.Sidecar's.
+func (s *Sidecar) Events(after uint64) api.Subscription { return s.events.follow(after) }
 
 // Ready is api.Sidecar's.
 func (s *Sidecar) Ready() error {

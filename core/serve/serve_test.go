@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -274,24 +275,26 @@ func TestTheSidecarWaitsForWhoHasTheLock(t *testing.T) {
 // A server that is away is waited for, ever more patiently.
 func TestTheServerIsWaitedForWithoutSpinning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gone, asked := true, 0
+		var back atomic.Bool
+		var asked atomic.Int32
 		d := start(t, t.TempDir(), nil)
 		if st := d.Status(); st.Server != up {
 			t.Errorf("the server is %s", st.Server)
 		}
-		d.works.reach = func() error {
-			asked++
-			if gone {
-				return errors.New("connection refused")
+		reach := func() error {
+			asked.Add(1)
+			if back.Load() {
+				return nil
 			}
-			return nil
+			return errors.New("connection refused")
 		}
+		d.works.reach.Store(&reach)
 		time.Sleep(time.Hour)
-		if st := d.Status(); st.Server != away || asked > 130 || asked < 100 {
-			t.Errorf("the server is %s, asked %d times in an hour", st.Server, asked)
+		if st, n := d.Status(), asked.Load(); st.Server != away || n > 130 || n < 100 {
+			t.Errorf("the server is %s, asked %d times in an hour", st.Server, n)
 		}
 		d.log.has(t, "The server is away: connection refused")
-		gone = false
+		back.Store(true)
 		time.Sleep(lookLately)
 		if st := d.Status(); st.Server != up {
 			t.Errorf("the server is %s", st.Server)

@@ -3,14 +3,13 @@ package serve
 import (
 	"context"
 	"time"
-
-	"github.com/remora-backup/remora/core/run"
 )
 
 // What the server is.
 const (
-	up   = "up"
-	away = "away"
+	unknown = "unknown"
+	up      = "up"
+	away    = "away"
 )
 
 // The server is looked at this often: while it is there, and while it is away at first and at
@@ -22,11 +21,12 @@ const (
 	lookWithin = 5 * time.Second
 )
 
-// watchServer says what the server is, until ctx ends. One that is away is waited for, ever
-// more patiently.
-func (s *Sidecar) watchServer(ctx context.Context) {
+// watchServer tells is, each time that changes, whether the server is there, or why it is not,
+// until ctx ends. One that is away is waited for, ever more patiently.
+func watchServer(ctx context.Context, reach func(context.Context) error, is func(now, before string, why error)) {
+	before := unknown
 	for wait := lookAway; ; {
-		err := s.reach(ctx)
+		err := within(ctx, lookWithin, reach)
 		if ctx.Err() != nil {
 			return
 		}
@@ -37,19 +37,9 @@ func (s *Sidecar) watchServer(ctx context.Context) {
 		} else {
 			wait = lookAway
 		}
-		s.mu.Lock()
-		before := s.server
-		s.server = now
-		s.mu.Unlock()
-		switch {
-		case before == now:
-		case now == away:
-			s.tell(run.KindWarning, "The server is away: %v", err)
-		case before == away:
-			s.tell(run.KindNote, "The server is there again.")
-		}
-		if before != now {
-			s.look()
+		if now != before {
+			is(now, before, err)
+			before = now
 		}
 		select {
 		case <-time.After(next):
@@ -59,8 +49,8 @@ func (s *Sidecar) watchServer(ctx context.Context) {
 	}
 }
 
-func (s *Sidecar) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	return s.current().Reach(ctx)
+	return f(ctx)
 }

@@ -7,10 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/remora-backup/remora/core/api"
-	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/plug"
-	"github.com/remora-backup/remora/core/run"
 )
 
 // Yield stands between backups and the lock plugin, for tools that need the server now, as for
@@ -194,17 +191,4 @@ func (h *yieldable) release(ctx context.Context) (time.Duration, error) {
 	h.leave()
 	close(h.gone)
 	return h.Held.Release(ctx)
-}
-
-// mostYield bounds what one call can ask for.
-const mostYield = 24 * time.Hour
-
-// Yield is api.Sidecar's.
-func (s *Sidecar) Yield(_ context.Context, d time.Duration, by api.Actor) (api.Yielded, error) {
-	if d <= 0 || d > mostYield {
-		return api.Yielded{}, code.New(code.Usage, "yield for %v: want more than nothing and at most %v", d, mostYield)
-	}
-	held, until := s.lock.For(d)
-	s.tell(run.KindNote, "%s: no lock is asked for until %s.", who(by), until.UTC().Format("15:04:05 MST"))
-	return api.Yielded{Held: held, Until: until}, nil
 }

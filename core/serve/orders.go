@@ -2,8 +2,10 @@ package serve
 
 import (
 	"context"
+	"time"
 
 	"github.com/remora-backup/remora/core/api"
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
 )
 
@@ -69,4 +71,31 @@ func (s *Sidecar) Reload(ctx context.Context, by api.Actor) (api.Reloaded, error
 func (s *Sidecar) refused(err error) error {
 	s.tell(run.KindWarning, "The reload was refused, the configuration of before stays in force: %v", err)
 	return err
+}
+
+// Pause is api.Sidecar's.
+func (s *Sidecar) Pause(_ context.Context, until time.Time, by api.Actor) error {
+	s.mu.Lock()
+	s.paused = until
+	s.mu.Unlock()
+	s.look()
+	if until.IsZero() {
+		s.tell(run.KindNote, "The schedule goes on (%s).", who(by))
+		return nil
+	}
+	s.tell(run.KindNote, "The schedule is paused until %s (%s).", until.UTC().Format(time.RFC3339), who(by))
+	return nil
+}
+
+// mostYield bounds what one call can ask for.
+const mostYield = 24 * time.Hour
+
+// Yield is api.Sidecar's.
+func (s *Sidecar) Yield(_ context.Context, d time.Duration, by api.Actor) (api.Yielded, error) {
+	if d <= 0 || d > mostYield {
+		return api.Yielded{}, code.New(code.Usage, "yield for %v: want more than nothing and at most %v", d, mostYield)
+	}
+	held, until := s.lock.For(d)
+	s.tell(run.KindNote, "%s: no lock is asked for until %s.", who(by), until.UTC().Format("15:04:05 MST"))
+	return api.Yielded{Held: held, Until: until}, nil
 }
