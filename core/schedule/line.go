@@ -109,19 +109,30 @@ func (l line) next(after time.Time) time.Time {
 func (l line) last(until time.Time) time.Time {
 	const day = 24 * time.Hour
 	for _, back := range []time.Duration{time.Hour, day, 8 * day, 32 * day, 367 * day, 5 * 366 * day} {
-		at := l.next(until.Add(-back))
-		if at.IsZero() || at.After(until) {
-			continue
-		}
-		for {
-			next := l.next(at)
-			if next.IsZero() || next.After(until) {
-				return at
-			}
-			at = next
+		if at := l.next(until.Add(-back)); !at.IsZero() && !at.After(until) {
+			return l.between(at, until)
 		}
 	}
 	return time.Time{}
+}
+
+// between is the last instant that is not after until, if at is one that is not.
+func (l line) between(at, until time.Time) time.Time {
+	none := until // nothing lies after it, up to until
+	for {
+		next := l.next(at)
+		if next.IsZero() || next.After(until) {
+			return at
+		}
+		at = next
+		if half := at.Add(none.Sub(at) / 2); half.After(at) {
+			if next := l.next(half); next.IsZero() || next.After(until) {
+				none = half
+			} else {
+				at = next
+			}
+		}
+	}
 }
 
 // instants are those that the line means by what the wall shows.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	cron "github.com/netresearch/go-cron"
 )
 
 // oracle is what a line means, asked of each minute: its times as the wall shows them, the
@@ -110,6 +112,30 @@ func TestLastIsTheOneBeforeNext(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestLastIsFoundInFewSteps: a line of many times in one month is asked for in another.
+func TestLastIsFoundInFewSteps(t *testing.T) {
+	l, err := parseLine("TZ=UTC * * * 1 *")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counting := &counter{Schedule: l.wall}
+	l.wall = counting
+	if got, want := l.last(time.Date(2026, 12, 20, 0, 0, 30, 0, time.UTC)), time.Date(2026, 1, 31, 23, 59, 0, 0, time.UTC); !got.Equal(want) || counting.steps > 200 {
+		t.Errorf("got %v after %d steps, want %v", got, counting.steps, want)
+	}
+}
+
+// counter counts the steps of the library.
+type counter struct {
+	cron.Schedule
+	steps int
+}
+
+func (c *counter) Next(t time.Time) time.Time {
+	c.steps++
+	return c.Schedule.Next(t)
 }
 
 func TestEitherDayIsMeantAsInCrontab(t *testing.T) {
