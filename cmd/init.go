@@ -33,7 +33,8 @@ func (a *app) init() *cobra.Command {
 		Use:   "init",
 		Short: "Find the server and write a first configuration",
 		Long: "Init looks for the server on this host and for a file system with room, and writes a configuration\n" +
-			"with comments, and a password, that nobody else can read. It prints the statements that make remora's\n" +
+			"with comments, and a password, that nobody else can read; run by root it gives them to the user of the\n" +
+			"server, as whom remora is to run. It prints the statements that make remora's\n" +
 			"account; with --admin-user it carries them out.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.setUp(c.Context(), s) },
@@ -158,6 +159,9 @@ func (a *app) sayWritten(w writing, made bool) {
 	next := "remora doctor"
 	if w.path != config.DefaultPath && w.path != cmp.Or(a.env.Getenv("REMORA_CONFIG"), config.DefaultPath) {
 		next += " --config " + w.path
+	}
+	if uid := os.Geteuid(); uid == 0 && w.found.owner.uid != 0 {
+		next = "runuser -u " + w.found.owner.name() + " -- " + next // as whom the unit runs it
 	}
 	fmt.Fprintf(out, "next: %s\n", next)
 }

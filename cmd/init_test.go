@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/core/needs"
 	"github.com/remora-backup/remora/core/server"
 )
 
@@ -108,5 +109,33 @@ func TestTheFirstConfigurationIsRead(t *testing.T) {
 		if _, err := w.text(); err != nil {
 			t.Errorf("mysqld %q: %v", bin, err)
 		}
+	}
+}
+
+// TestWhatRootMakesIsTheServers: the sidecar runs as the user of the server and must be able to read it.
+func TestWhatRootMakesIsTheServers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		needs.Missing(t, "only root can give a file away")
+	}
+	top := t.TempDir()
+	w := writing{setup: setup{storage: filepath.Join(top, "a", "store"), state: filepath.Join(top, "state")},
+		path: filepath.Join(top, "etc", "remora.toml"), passwordFile: filepath.Join(top, "etc", "password"), found: foundServer{owner: owner{12345, 23456}}}
+	if err := w.write("x"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{w.path, w.passwordFile, w.storage, filepath.Dir(w.storage), w.state, filepath.Dir(w.path)} {
+		if got, err := ownerOf(path); err != nil || got != w.found.owner {
+			t.Errorf("%s: got %v, %v, want %v", path, got, err, w.found.owner)
+		}
+	}
+	if got, err := ownerOf(top); err != nil || got.uid != 0 {
+		t.Errorf("what was there was given away: %v, %v", got, err)
+	}
+	if err := w.write("y"); err == nil {
+		t.Error("written over what is there")
+	}
+	w.force = true
+	if err := w.write("y"); err != nil {
+		t.Error(err)
 	}
 }

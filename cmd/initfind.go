@@ -7,10 +7,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/version"
@@ -21,6 +25,25 @@ type foundServer struct {
 	socket  string
 	version string // as it greets
 	dataDir string // as its process was told; "" if it was not
+	owner   owner  // of its socket: the user that it runs as
+}
+
+type owner struct{ uid, gid int }
+
+// name is the user's, or its number.
+func (o owner) name() string {
+	if u, err := user.LookupId(strconv.Itoa(o.uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(o.uid)
+}
+
+func ownerOf(path string) (owner, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return owner{}, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return owner{int(st.Uid), int(st.Gid)}, nil
 }
 
 // findServer returns the one that listens on the socket, or the only one of this host.
@@ -38,7 +61,10 @@ func findServer(ctx context.Context, socket string) (foundServer, error) {
 	for _, path := range candidates {
 		f := foundServer{socket: path}
 		var err error
-		if f.version, err = greeting(ctx, path); err != nil {
+		if f.version, err = greeting(ctx, path); err == nil {
+			f.owner, err = ownerOf(path)
+		}
+		if err != nil {
 			first = firstError(first, err)
 			continue
 		}

@@ -112,10 +112,11 @@ func (w *writing) text() (string, error) {
 	return text, nil
 }
 
-// write makes the files, the password first, and the directory of the storage.
+// write makes the files, the password first, and the directories of state and storage. As root it gives
+// all that it makes to the user of the server, as whom remora is to run.
 func (w *writing) write(text string) error {
-	for _, dir := range []string{filepath.Dir(w.path), w.storage} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	for _, dir := range []string{filepath.Dir(w.path), w.state, w.storage} {
+		if err := w.makeDir(dir); err != nil {
 			return code.New(code.Usage, "make a directory: %w", err)
 		}
 	}
@@ -123,6 +124,29 @@ func (w *writing) write(text string) error {
 		return err
 	}
 	return w.put(w.path, text)
+}
+
+// makeDir makes what is not there yet, each above it too.
+func (w *writing) makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if above := filepath.Dir(dir); above != dir {
+		if err := w.makeDir(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	return w.give(dir)
+}
+
+func (w *writing) give(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Lchown(path, w.found.owner.uid, w.found.owner.gid)
 }
 
 // put makes a file that was not there, or with --force a new one in its place: a link is not followed.
@@ -137,6 +161,9 @@ func (w *writing) put(path, text string) (err error) {
 		return code.New(code.Usage, "write: %w", err)
 	}
 	_, err = f.WriteString(text)
+	if err == nil {
+		err = w.give(path)
+	}
 	if err == nil {
 		err = f.Sync()
 	}

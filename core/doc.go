@@ -9,7 +9,7 @@
 //	   |
 //	   +-- plugins/host      starts a plugin, watches it, speaks gRPC to it     \
 //	   |   plugins/sdk       what the author of a plugin imports                 } processes
-//	   |   plugins/fs, mysqllock, notifylog, webhook    the built-in ones       /
+//	   |   plugins/fs, mysqllock, notifylog, webhook, heartbeat    built in      /
 //	   +-- hooks             Lua scripts in a child process
 //	   |
 //	   +-- core/backup       phases: follow redo, copy, catch up, lock, sync point, seal
@@ -69,6 +69,7 @@
 //	an unfinished restore looked at   core/staging/target.go, state.go
 //	a restore published               core/staging/publish.go, called by core/restore/publish.go
 //	the prepare percentage computed   core/mysqld/progress.go
+//	found what will go wrong at night core/doctor/doctor.go: the list of checks
 //	a run found due, or not           core/schedule/due.go; summer time in line.go
 //	an exit code defined              core/code/code.go
 //	a directory's maker told by       core/prepare/source.go; export.go, xtrabackup_*.go

@@ -72,10 +72,16 @@ func role(ctx context.Context, p *patient) (string, error) {
 		return "backups are taken whatever the server is", nil
 	case err != nil:
 		return "", err
-	case on == schedule.Replica && !is.Replica, on == schedule.Primary && !is.Primary:
-		return fmt.Sprintf("%s: scheduled backups are for a %s, and taken here if the group had none for %v", is.Text, on, p.Settings.Schedule.Fallback), nil
+	case p.Settings.Schedule.Fallback == 0 && !fits(on, is):
+		return fmt.Sprintf("%s: scheduled backups are for a %s, and never taken here", is.Text, on), nil
+	case !fits(on, is):
+		return fmt.Sprintf("%s: scheduled backups are for a %s, and taken here if the group had none for %s", is.Text, on, long(p.Settings.Schedule.Fallback)), nil
 	}
 	return is.Text + ": scheduled backups are taken here", nil
+}
+
+func fits(on string, is server.Role) bool {
+	return on == schedule.Any || on == schedule.Replica && is.Replica || on == schedule.Primary && is.Primary
 }
 
 // dataDir makes sure that this process sees the files that the server sees.
