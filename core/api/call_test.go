@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -236,6 +238,26 @@ func TestAudit(t *testing.T) {
 			(e.Err == nil) != (want.err == "") || e.Err != nil && !strings.Contains(e.Err.Error(), want.err) || time.Since(e.Time) > time.Hour {
 			t.Errorf("line %d: got %+v, want %+v", i, e, want)
 		}
+	}
+}
+
+// Who hangs up does not stop half way what he has begun.
+func TestHangingUp(t *testing.T) {
+	h := open(t)
+	ctx, hangUp := context.WithCancel(t.Context())
+	h.starting = func(ctx context.Context) {
+		hangUp()
+		if err := ctx.Err(); err != nil {
+			t.Errorf("the start was stopped: %v", err)
+		}
+		if _, ok := ctx.Deadline(); !ok {
+			t.Error("the start has no deadline")
+		}
+	}
+	r := httptest.NewRequestWithContext(context.WithValue(ctx, peerKey{}, peer{0, true}), "POST", "http://localhost/backups", nil)
+	h.handle(&door{socket: true}, httptest.NewRecorder(), r)
+	if len(h.began) != 1 {
+		t.Errorf("began %v", h.began)
 	}
 }
 

@@ -43,6 +43,7 @@ type fake struct {
 	panics   bool
 	postpone bool
 	restore  RestoreStatus
+	starting func(context.Context) // if not nil, called by Start
 }
 
 const (
@@ -82,7 +83,10 @@ func (f *fake) Restore() RestoreStatus {
 	return f.restore
 }
 
-func (f *fake) Start(_ context.Context, r Request, by Actor) (Started, error) {
+func (f *fake) Start(ctx context.Context, r Request, by Actor) (Started, error) {
+	if f.starting != nil {
+		f.starting(ctx)
+	}
 	if err := f.called("start "+r.Operation, by); err != nil {
 		return Started{}, err
 	}
