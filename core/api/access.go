@@ -76,7 +76,7 @@ func (a Access) check() (*access, error) {
 	}
 	for _, cert := range a.Certificates {
 		if cert.Name == "" || cert.Role < Read || cert.Role > Admin {
-			return nil, code.New(code.Usage, "[[serve.certificate]] %q: want a name and a role", cert.Name)
+			return nil, code.New(code.Usage, "[[serve.certificates]] %q: want a name and a role", cert.Name)
 		}
 		c.certs = append(c.certs, cert)
 	}

@@ -39,7 +39,7 @@ func (s *Server) Listen(address string, t TLS) (net.Addr, error) {
 	a := s.access.Load()
 	if len(a.tokens) == 0 && (t.ClientCA == "" || len(a.certs) == 0) {
 		return nil, code.Hint(code.Usage, "remora token makes a token, and prints what to paste",
-			"[serve] listen %q: nobody could be told from anybody: want a [[serve.token]], or client_ca and a [[serve.certificate]]", address)
+			"[serve] listen %q: nobody could be told from anybody: want a [[serve.token]], or client_ca and a [[serve.certificates]]", address)
 	}
 	files := &tlsFiles{TLS: t}
 	if _, err := files.config(nil); err != nil {
