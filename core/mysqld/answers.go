@@ -28,6 +28,9 @@ type Tablespace struct {
 const (
 	gtidName   = "gtid_executed"
 	spacesName = "tablespaces"
+	// unresolvedName has how many transactions that the recovery found are left. Those of sessions
+	// that only read have ids from 2^48 on.
+	unresolvedName = "unresolved"
 )
 
 // questions is an init-file whose answers the server writes to files in dir. It reads only: a recovering server must
@@ -39,7 +42,8 @@ func questions(dir string) string {
 	}
 	return "SET SESSION sql_mode = '', sql_select_limit = 18446744073709551615, max_execution_time = 0, autocommit = ON;\n" +
 		"SELECT space, HEX(name), HEX(IFNULL(state, '')), IFNULL(file_size, 0) FROM information_schema.innodb_tablespaces" + into(spacesName) +
-		"SELECT HEX(@@GLOBAL.gtid_executed)" + into(gtidName)
+		"SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = 0 AND trx_id < 281474976710656" + into(unresolvedName) +
+		"SELECT HEX(@@GLOBAL.gtid_executed)" + into(gtidName) // last; see answered
 }
 
 // readAnswers reads what the server wrote.

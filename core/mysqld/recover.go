@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
@@ -101,7 +102,9 @@ func Recover(ctx context.Context, o RecoverOptions) (RecoverResult, error) {
 	if err != nil {
 		return RecoverResult{}, fmt.Errorf("recover %s: %w", o.DataDir, err)
 	}
-	w.settled(p.Done())
+	if !w.settled(p.Done(), doings(p.Pid())) {
+		cancel(errGivenUp)
+	}
 	p.Terminate()
 	exit := p.Wait()
 	w.result.Duration = time.Since(begin)
@@ -148,44 +151,18 @@ type watch struct {
 	result RecoverResult
 	failed bool // by a fatal message
 	errors bool // one was reported that is not known to be harmless
+	stuck  bool // it did nothing for too long
 	full   bool // the disk is
 	keys   bool // are missing
 
-	undo  bool          // there are transactions to be rolled back
-	cut   bool          // the rollback was cut short
-	asked chan struct{} // closed when the server has answered,
-	began chan struct{} // when it has begun to roll back,
-	ended chan struct{} // when it has done so
+	undo     bool          // there are transactions to be rolled back
+	prepared atomic.Int64  // so many stay as they are: Result.PreparedXA
+	cut      bool          // the rollback was cut short
+	asked    chan struct{} // closed when the server has answered,
+	began    chan struct{} // when it has begun to roll back,
+	ended    chan struct{} // when it has done so
+	lines    atomic.Int64  // of its log
 }
-
-// settled returns when the server has answered and has rolled back what was not committed, or when it is gone. Until
-// then nobody knows whether it can: the undo of a table that it cannot open is left out.
-func (w *watch) settled(gone <-chan struct{}) {
-	select {
-	case <-w.asked:
-	case <-gone:
-		return
-	}
-	if !happened(w.began) {
-		if !w.undo {
-			return
-		}
-		select { // it was all done before the server could be asked, or is about to begin
-		case <-w.began:
-		case <-time.After(rollbackBegins):
-			return
-		case <-gone:
-			return
-		}
-	}
-	select {
-	case <-w.ended:
-	case <-gone:
-	}
-}
-
-// rollbackBegins is how long a server takes to tell that it rolls back, after it was asked.
-const rollbackBegins = 30 * time.Second
 
 // rolling reports whether the server has begun to roll back and has not said that it is done.
 func (w *watch) rolling() bool { return happened(w.began) && !happened(w.ended) }
@@ -223,6 +200,7 @@ func (w *watch) begin() {
 }
 
 func (w *watch) line(line string) {
+	w.lines.Add(1)
 	if w.opts.OnLine != nil {
 		w.opts.OnLine(line)
 	}
@@ -280,6 +258,7 @@ func (w *watch) take(msg message) {
 	case msgPreparedXA:
 		n, _ := msg.lsnAfter("Found ")
 		w.result.PreparedXA = int(n)
+		w.prepared.Store(int64(n))
 	case msgInitFile:
 		reached(w.asked)
 	case msgShutdown:
@@ -304,6 +283,8 @@ func (w *watch) judge(exit error) error {
 		scanned = r.CheckpointLSN // nothing after the checkpoint: the server does not speak of a scan
 	}
 	switch {
+	case w.stuck:
+		return w.fail(code.Unclassified, "the server neither said what it has nor did anything else for %v", stuckAfter)
 	case w.failed:
 		return w.fail(code.Integrity, "the server reports that the data cannot be recovered")
 	case exit != nil && scanned == 0:

@@ -1,6 +1,7 @@
 package mysqld_test
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,20 +89,26 @@ func TestVerdictOnTheRollback(t *testing.T) {
 	for name, c := range map[string]struct {
 		undo, working string
 		code          code.Code
+		left          string // transactions, when it was asked, and they stay; "" is 2 that are rolled back later
 	}{
-		"it takes a while":      {undo, note("MY-013014", began), code.Done},
-		"it begins late":        {undo, "", code.Done},
-		"it ends in the middle": {undo, note("MY-013014", began) + "'; echo '" + note("MY-013608", cut) + "'; shutdown; echo '", code.Unclassified},
-		"it says no more":       {undo, note("MY-013014", began) + "'; shutdown; echo '", code.Unclassified},
-		"nothing to roll back":  {strings.Replace(undo, "total 7", "total 0", 1), "'; wait; echo '", code.Done},
+		"it takes a while":      {undo, note("MY-013014", began), code.Done, ""},
+		"it begins late":        {undo, "", code.Done, ""},
+		"it ends in the middle": {undo, note("MY-013014", began) + "'; echo '" + note("MY-013608", cut) + "'; shutdown; echo '", code.Unclassified, ""},
+		"it says no more":       {undo, note("MY-013014", began) + "'; shutdown; echo '", code.Unclassified, ""},
+		"nothing to roll back":  {strings.Replace(undo, "total 7", "total 0", 1), "'; wait; echo '", code.Done, "0"},
+		"only DDL, before it was asked, and not announced": {undo, "", code.Done, "0"},
+		"all are prepared transactions of clients":         {undo + "'; echo '" + note("MY-010225", "Found 2 prepared XA transactions"), "", code.Done, " 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir, toldCut := t.TempDir(), ""
+			if c.left == "" {
+				toldCut = "echo '" + note("MY-013608", cut) + "'; "
+			}
 			bin := filepath.Join(dir, "mysqld")
 			write(t, bin, "#!/bin/bash\nfor a; do case $a in --secure-file-priv=*) cd \"${a#*=}\";; esac; done\n"+
-				": >tablespaces; echo >gtid_executed\n"+
+				": >tablespaces; echo "+cmp.Or(c.left, "2")+" >unresolved; echo >gtid_executed\n"+
 				"shutdown() { echo '"+note("MY-012980", "Shutdown completed; log sequence number 9000")+"'; exit 0; }\n"+
-				"trap \"echo '"+note("MY-013608", cut)+"'; shutdown\" TERM\n"+
+				"trap \""+toldCut+"shutdown\" TERM\n"+
 				"echo '"+note("MY-013883", "The latest found checkpoint is at lsn = 8704 in redo log file x.")+"'\n"+
 				"echo '"+note("MY-013023", c.undo)+"'\n"+
 				"echo '"+note("MY-010138", "Execution of init_file 'x' ended.")+"'\n"+
