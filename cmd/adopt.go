@@ -82,7 +82,11 @@ func (a *app) adoptServer(ctx context.Context, place string, role inert.Role, re
 	}
 	fmt.Fprintf(a.env.Stdout, "the same: gtid_executed %s, %d tablespaces\n", cmp.Or(r.GTIDExecuted, "(none)"), len(r.Tablespaces))
 	if role != inert.Inert {
-		if err := adopt.Lift(ctx, srv, r, role, func(s string) { fmt.Fprintln(a.env.Stdout, s+";") }); err != nil {
+		tell := func(s string) { fmt.Fprintln(a.env.Stdout, s+";") }
+		if err := adopt.OpenEmptied(ctx, srv, r, tell); err != nil {
+			return err
+		}
+		if err := adopt.Lift(ctx, srv, r, role, tell); err != nil {
 			return err
 		}
 		r.As, r.Adopted = role, time.Now().UTC()

@@ -37,7 +37,7 @@ type Record struct {
 	// person, ends them. XA are those known by name, as XA COMMIT takes them.
 	PreparedXA int      `json:"prepared_xa,omitempty"`
 	XA         []string `json:"xa,omitempty"`
-	// Emptied are MEMORY tables, whose rows no backup has.
+	// Emptied are MEMORY tables, whose rows no backup has, by the names that SQL takes.
 	Emptied []string `json:"emptied,omitempty"`
 }
 

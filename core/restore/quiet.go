@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
@@ -36,7 +37,7 @@ func (r recovery) quiet(done mysqld.RecoverResult) (inert.Record, error) {
 			continue
 		}
 		for _, table := range e.Tables {
-			record.Emptied = append(record.Emptied, table.String())
+			record.Emptied = append(record.Emptied, run.Quoted([]string{table.Schema})+"."+run.Quoted([]string{table.Name}))
 		}
 	}
 	return record, code.Full(record.Write(r.dir.Root(), staging.Data))
@@ -46,7 +47,7 @@ func (r recovery) quiet(done mysqld.RecoverResult) (inert.Record, error) {
 // it first opens one after a start, also one that is read only, and in a session without a log.
 func (p publish) tellEmptied(t *run.Task) {
 	if tables := p.dir.record.Emptied; len(tables) > 0 {
-		t.Note("MEMORY table(s) %s are empty: whoever opens one first after a start makes the server write a transaction of its own; `remora adopt` tells if that was done", run.Quoted(tables))
+		t.Note("MEMORY table(s) %s are empty: whoever opens one first after a start makes the server write a transaction of its own; `remora adopt` opens them and takes that out again", strings.Join(tables, ", "))
 	}
 }
 
