@@ -9,9 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-backup/remora/core/api"
 	"github.com/remora-backup/remora/core/backup"
+	"github.com/remora-backup/remora/core/client"
 	"github.com/remora-backup/remora/core/config"
 	"github.com/remora-backup/remora/core/operate"
+	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/server"
@@ -27,10 +30,12 @@ func (a *app) backup() *cobra.Command {
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{ownSignals: "yes"},
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.operate(c.Context(), job{kind: "backup", first: "preflight", flags: f, plan: planBackup})
+			return a.operate(c.Context(), job{kind: "backup", first: "preflight", flags: f, plan: planBackup,
+				handOver: func(ctx context.Context, c *client.Client) (api.Started, error) { return c.Backup(ctx) }})
 		},
 	})
 	f.add(c)
+	f.addDetach(c)
 	return c
 }
 
@@ -66,7 +71,7 @@ func planBackup(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, err
 	}
 	makeWay(cmp.Or(s.Backup.Parallel, backup.Workers))
 	plan, err := backup.New(ctx, backup.Config{
-		Server: srv, Storage: storage, Lock: lock.Lock(), Compression: repo.Compression(s.Backup.Compression),
+		Server: srv, Storage: storage, Lock: w.lockOf(lock), Compression: repo.Compression(s.Backup.Compression),
 		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
 		KeyringFile: s.MySQL.KeyringFile, ExcludeEngines: s.Backup.ExcludeEngines,
 		MaxDataAge: s.Backup.MaxDataAge, RefuseStale: s.Backup.Stale == "fail",
@@ -76,6 +81,14 @@ func planBackup(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, err
 	}
 	d.Row.BackupID = plan.ID
 	return plan, d.DoubtEmpty(ctx, r)
+}
+
+// lockOf is the lock that a backup takes.
+func (w *wiring) lockOf(p *host.Plugin) plug.Lock {
+	if w.yield == nil {
+		return p.Lock()
+	}
+	return w.yield.Of(p.Lock())
 }
 
 // makeWay lets more run at once than workers, which compress for many milliseconds

@@ -20,7 +20,7 @@ type bar struct {
 	out   io.Writer
 	pool  *mpb.Progress
 	one   *mpb.Bar
-	meter *run.Meter
+	meter gauge
 	last  atomic.Pointer[run.Event] // the latest progress
 	now   run.Reading               // what the frame that is being drawn shows
 
@@ -28,9 +28,12 @@ type bar struct {
 	stopped bool
 }
 
+// gauge says how far a run is; a run.Meter does.
+type gauge interface{ Read() run.Reading }
+
 const refresh = 150 * time.Millisecond
 
-func newBar(out io.Writer, meter *run.Meter) *bar {
+func newBar(out io.Writer, meter gauge) *bar {
 	b := &bar{out: out, meter: meter}
 	target := out
 	if s, ok := out.(*steadfast); ok {

@@ -1,12 +1,14 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-backup/remora/core/client"
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/control"
 )
@@ -24,7 +26,7 @@ func (a *app) cancel() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := control.Cancel(c.Context(), s.State.Dir, control.SocketName, strings.Join(args, ""))
+			st, err := cancelled(c.Context(), s.State.Dir, strings.Join(args, ""))
 			switch {
 			case errors.Is(err, control.ErrNotRunning) && len(args) == 0, errors.Is(err, control.ErrUnknown) && len(args) == 0:
 				fmt.Fprintln(a.env.Stdout, "nothing is running")
@@ -38,4 +40,24 @@ func (a *app) cancel() *cobra.Command {
 			return nil
 		},
 	})
+}
+
+// cancelled cancels the operation with that id, or whatever runs: the sidecar's, that of a
+// command without one, or of one beside it.
+func cancelled(ctx context.Context, dir, id string) (control.Status, error) {
+	c, err := client.Find(ctx, dir)
+	if err != nil {
+		return control.Status{}, err
+	}
+	if c == nil {
+		return control.Cancel(ctx, dir, control.SocketName, id)
+	}
+	st, err := c.Cancel(ctx, id)
+	if client.Gone(err) {
+		if beside, berr := control.Cancel(ctx, dir, control.BesideName, id); !errors.Is(berr, control.ErrNotRunning) {
+			return beside, berr
+		}
+		return control.Status{}, fmt.Errorf("%w: %w", control.ErrUnknown, err)
+	}
+	return control.Status{Operation: st.Operation, ID: st.ID}, err
 }

@@ -66,7 +66,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.backup(), a.restore(), a.export(), a.prepare(),
 		a.list(), a.show(), a.verify(), a.delete(),
-		a.init(), a.doctor(), a.adopt(), a.history(), a.status(), a.cancel(),
+		a.init(), a.doctor(), a.adopt(), a.history(), a.status(), a.cancel(), a.serve(), a.yield(),
 		a.plugin(), a.hook(), a.token(), a.dump(), a.version(),
 	)
 	root.AddCommand(a.serveHooks(), a.debugClient())

@@ -32,7 +32,7 @@ type display interface {
 	log() io.Writer
 }
 
-func (a *app) display(asJSON bool, meter *run.Meter) display {
+func (a *app) display(asJSON bool, meter gauge) display {
 	if asJSON {
 		return &jsonLines{env: a.env}
 	}

@@ -12,12 +12,18 @@ import (
 type flags struct {
 	asJSON    bool
 	debugSync string
+	detach    bool
 }
 
 func (f *flags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.asJSON, "json", false, "one JSON object per line, the result last")
 	c.Flags().StringVar(&f.debugSync, "debug-sync", "", "take orders on this `socket`: hold, fail or kill at sync points")
 	_ = c.Flags().MarkHidden("debug-sync")
+}
+
+// addDetach is for the operations that a sidecar can carry out.
+func (f *flags) addDetach(c *cobra.Command) {
+	c.Flags().BoolVar(&f.detach, "detach", false, "let the sidecar carry it out, and print its id only")
 }
 
 // refuseTwice makes it an error to give a flag of c, or of a command below it, two values:

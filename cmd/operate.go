@@ -4,11 +4,14 @@ import (
 	"context"
 	"time"
 
+	"github.com/remora-backup/remora/core/api"
+	"github.com/remora-backup/remora/core/client"
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/config"
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/serve"
 	"github.com/remora-backup/remora/core/syncpoint"
 	"github.com/remora-backup/remora/hooks"
 	"github.com/remora-backup/remora/plugins/host"
@@ -20,6 +23,8 @@ type job struct {
 	first string // its first phase
 	flags flags
 	plan  planner
+	// handOver asks a sidecar for the operation; nil: no sidecar can carry it out.
+	handOver func(ctx context.Context, c *client.Client) (api.Started, error)
 }
 
 // planner makes the plan of an operation with what it starts by w, and tells d what it learns.
@@ -29,31 +34,46 @@ type planner func(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, e
 type wiring struct {
 	settings config.Settings
 	plugins  *plugins
+	yield    *serve.Yield // of a sidecar; nil: none is
 }
 
 // operate carries out the operation and returns its one answer, which has been told.
 func (a *app) operate(ctx context.Context, j job) error {
+	s, err := a.settings()
+	if c, ask := a.sidecar(ctx, j, s, err); c != nil || ask != nil {
+		if ask != nil {
+			return ask
+		}
+		return a.handOver(ctx, c, j)
+	}
+	if j.flags.detach {
+		return code.Hint(code.Usage, "remora serve", "--detach: no sidecar runs that could go on with it")
+	}
 	meter := new(run.Meter)
 	tell := a.display(j.flags.asJSON, meter)
 	log := logger(config.Log{Level: "info"}, tell.log())
-	s, err := a.settings()
 	if err == nil {
 		log = logger(s.Log, tell.log())
 	}
 	w := &wiring{settings: s, plugins: &plugins{app: a, log: log}}
-	o := operate.Start(ctx, operate.Config{
-		Operation: j.kind, First: j.first, Version: thisBuild().Version,
-		Dir: s.State.Dir, Err: err, DebugSync: j.flags.debugSync,
-		Log: log, Listener: tell, Meter: meter, Patience: patience(s.Hooks),
-		Hooks: w.hooks, Notifiers: w.notifiers, Plugins: w.plugins,
-		Plan: func(ctx context.Context, d *operate.Draft) (run.Plan, error) { return j.plan(ctx, w, d) },
-	})
+	cfg := w.operation(j)
+	cfg.Version, cfg.Dir, cfg.Err, cfg.DebugSync, cfg.Listener, cfg.Meter = thisBuild().Version, s.State.Dir, err, j.flags.debugSync, tell, meter
+	o := operate.Start(ctx, cfg)
 	stop := a.watchSignals(func(why *run.Interrupted) { o.Interrupt(why) }, o.Hurry)
 	defer stop()
 	if err := o.Wait(); err != nil {
 		return &reported{err}
 	}
 	return nil
+}
+
+// operation describes the operation of j for whoever carries it out.
+func (w *wiring) operation(j job) operate.Config {
+	return operate.Config{
+		Operation: j.kind, First: j.first, Log: w.plugins.log, Patience: patience(w.settings.Hooks),
+		Hooks: w.hooks, Notifiers: w.notifiers, Plugins: w.plugins,
+		Plan: func(ctx context.Context, d *operate.Draft) (run.Plan, error) { return j.plan(ctx, w, d) },
+	}
 }
 
 // patience is how long readers may take after the end. Scripts may be behind by many

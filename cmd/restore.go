@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-backup/remora/core/api"
+	"github.com/remora-backup/remora/core/client"
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/inert"
 	"github.com/remora-backup/remora/core/operate"
@@ -34,7 +36,11 @@ func (a *app) restore() *cobra.Command {
 			if cfg.As, err = inert.ParseRole(as); err != nil {
 				return err
 			}
-			return a.operate(c.Context(), job{kind: "restore", first: "getting_backup_info", flags: f, plan: planFetch(id, target, cfg, restore.New)})
+			j := job{kind: "restore", first: "getting_backup_info", flags: f, plan: planFetch(id, target, cfg, restore.New)}
+			if !cfg.IgnoreLeftovers { // that is for who sees the host
+				j.handOver = handOverRestore(id, target, as)
+			}
+			return a.operate(c.Context(), j)
 		},
 	})
 	c.Flags().StringVar(&target, "target", "", "`directory` that is empty or does not exist yet")
@@ -42,7 +48,18 @@ func (a *app) restore() *cobra.Command {
 	c.Flags().StringVar(&as, "as", string(inert.Inert), "what the restored server is to be: inert (no events, no replication, no writes), primary, or replica")
 	c.Flags().BoolVar(&cfg.IgnoreLeftovers, "ignore-leftovers", false, "restore though files of the source lie at its places on this host: the restored server will have others")
 	f.add(c)
+	f.addDetach(c)
 	return c
+}
+
+func handOverRestore(id, target, as string) func(context.Context, *client.Client) (api.Started, error) {
+	return func(ctx context.Context, c *client.Client) (api.Started, error) {
+		dir, err := filepath.Abs(target)
+		if err != nil {
+			return api.Started{}, usage(err)
+		}
+		return c.Restore(ctx, api.RestoreRequest{Backup: id, Target: dir, As: as})
+	}
 }
 
 // planFetch plans what reads a backup into a directory: a restore or an export.
@@ -64,6 +81,10 @@ func planFetch(id, target string, cfg restore.Config, plan func(restore.Config) 
 		r, err := repo.Open(ctx, storage)
 		if err != nil {
 			return run.Plan{}, err
+		}
+		if b, err := r.OpenBackup(ctx, id); err == nil && id == repo.Latest && w.yield != nil {
+			id = b.Manifest().ID // one that a restart of the sidecar interrupts goes on with the same
+			d.Row.BackupID = id
 		}
 		d.Fact("backup", id)
 		d.Fact("target", target)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-backup/remora/core/api"
+	"github.com/remora-backup/remora/core/client"
 	"github.com/remora-backup/remora/core/control"
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/run"
@@ -25,6 +27,9 @@ func (a *app) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if of, err := client.Find(c.Context(), s.State.Dir); of != nil || err != nil {
+				return a.sidecarStatus(c.Context(), of, err, asJSON)
+			}
 			st, err := control.Ask(c.Context(), s.State.Dir, control.SocketName)
 			if errors.Is(err, control.ErrNotRunning) {
 				return a.lastStatus(c.Context(), asJSON)
@@ -41,6 +46,43 @@ func (a *app) status() *cobra.Command {
 	})
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	return c
+}
+
+// sidecarStatus shows what the sidecar does, and while it does nothing how the last operation
+// ended.
+func (a *app) sidecarStatus(ctx context.Context, of *client.Client, err error, asJSON bool) error {
+	if err != nil {
+		return err
+	}
+	st, err := of.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(a.env.Stdout).Encode(st)
+	}
+	fmt.Fprintln(a.env.Stdout, sidecarText(st))
+	if st.Operation == "" {
+		return a.lastStatus(ctx, false)
+	}
+	fmt.Fprintln(a.env.Stdout, statusText(control.Status{
+		Operation: st.Operation, ID: st.ID, PID: st.PID, State: st.State, Phase: st.Phase, Percent: st.Percent, InterruptedBy: st.InterruptedBy,
+	}))
+	return nil
+}
+
+func sidecarText(st api.Status) string {
+	text := fmt.Sprintf("sidecar (pid %d) since %s, server %s", st.PID, stamp(st.Since), st.Server)
+	if st.Next != nil {
+		text += fmt.Sprintf(", next %s at %s", st.Next.Operation, stamp(st.Next.Time))
+	}
+	if !st.PausedUntil.IsZero() {
+		text += ", schedule paused until " + stamp(st.PausedUntil)
+	}
+	if st.Postponed {
+		text += ", a reload waits for the end of the phase"
+	}
+	return text
 }
 
 func statusText(st control.Status) string {

@@ -32,6 +32,7 @@
 //	   +-- core/operate      one operation with all that surrounds it: history, hooks, notices,
 //	   |                     interruption, what earlier ones left; for a command and for a daemon
 //	   +-- core/serve        the sidecar: one operation after the other, requests, events, reload
+//	   +-- core/client       speaks to the sidecar of this host, for the commands
 //	   +-- core/adopt        compares a started server with what was restored, and lets it live
 //	   +-- core/run          phases in order, events, interruption; has no MySQL in it;
 //	   |                     runtest gives tests a plan made of functions and a recorder of events

@@ -43,6 +43,7 @@ func (d *decoder) check(s *Settings) error {
 		oneOf("log", "format", s.Log.Format, "text", "json"),
 	}
 	rules = append(rules, scheduleRules(s.Schedule)...)
+	rules = append(rules, serveRules(s.Serve, s.Restore)...)
 	rules = append(rules, pluginRules(keys{"storage"}, s.Storage, `[storage] plugin = "fs"`)...)
 	rules = append(rules, pluginRules(keys{"lock"}, s.Lock, `[lock] plugin = "mysql"`)...)
 	for i, n := range s.Notify {

@@ -89,6 +89,14 @@ func (d *decoder) value(at keys, v any, field reflect.Value) error {
 		return d.raw(at, v, p)
 	case *[]Plugin:
 		return d.plugins(at, v, p)
+	case *[]Token:
+		return tables(d, at, v, p)
+	case *[]Peer:
+		return tables(d, at, v, p)
+	case *[]Certificate:
+		return tables(d, at, v, p)
+	case *[]Target:
+		return tables(d, at, v, p)
 	}
 	var tree map[string]any
 	if err := assign(d, at, "a table", v, &tree); err != nil {
@@ -146,6 +154,22 @@ func (d *decoder) raw(at keys, v any, into *json.RawMessage) error {
 		return d.errorf(at, "", "%v: %v", at, err)
 	}
 	*into = text
+	return nil
+}
+
+// tables fills an array of tables.
+func tables[T any](d *decoder, at keys, v any, into *[]T) error {
+	var trees []map[string]any
+	if err := assign(d, at, fmt.Sprintf("an array of tables, written [[%s]]", strings.Join(at.names(), ".")), v, &trees); err != nil {
+		return err
+	}
+	for i, tree := range trees {
+		var one T
+		if err := d.table(at.with(strconv.Itoa(i)), tree, &one); err != nil {
+			return err
+		}
+		*into = append(*into, one)
+	}
 	return nil
 }
 

@@ -28,6 +28,47 @@ type Settings struct {
 	Log     Log      `toml:"log"`
 
 	Schedule schedule.Settings `toml:"schedule"` // of the sidecar
+	Serve    Serve             `toml:"serve"`
+	Restore  []Target          `toml:"restore"` // where the API may restore to
+}
+
+// Serve is where the sidecar can be reached besides its socket, and by whom.
+type Serve struct {
+	Listen       []string      `toml:"listen"`        // "tls:HOST:PORT"
+	Probes       string        `toml:"probes"`        // "HOST:PORT": health and metrics, and nothing else
+	AllowedHosts []string      `toml:"allowed_hosts"` // under which a proxy passes requests on
+	AllowDelete  bool          `toml:"allow_delete"`  // by API
+	Certificate  string        `toml:"certificate"`   // of Listen, PEM
+	Key          string        `toml:"key"`
+	ClientCA     string        `toml:"client_ca"` // signs the certificates of callers
+	Tokens       []Token       `toml:"token"`
+	Peers        []Peer        `toml:"peer"`
+	Certificates []Certificate `toml:"certificates"`
+}
+
+// Token is a bearer token, known by its digest only.
+type Token struct {
+	Name   string `toml:"name"`
+	SHA256 string `toml:"sha256"`
+	Role   string `toml:"role"`
+}
+
+// Peer is a user of this host.
+type Peer struct {
+	UID  string `toml:"uid"` // or the name
+	Role string `toml:"role"`
+}
+
+// Certificate is that of a caller.
+type Certificate struct {
+	Name string `toml:"name"`
+	Role string `toml:"role"`
+}
+
+// Target is a directory that has a name.
+type Target struct {
+	Name string `toml:"name"`
+	Dir  string `toml:"target"`
 }
 
 // MySQL says how to reach the server, and which binary prepares a restore.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -98,4 +100,48 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		return own, nil
 	}
 	return append(append(own[:len(own)-1], ','), more[1:]...), nil
+}
+
+// ParseEvent reads what MarshalJSON wrote. Result is what stands beside the event's own fields,
+// as json.RawMessage, nil if nothing does. The end of a run has no LSN of its own: that of an end
+// is its result's.
+func ParseEvent(text []byte) (e Event, err error) {
+	type plain Event
+	if err := json.Unmarshal(text, (*plain)(&e)); err != nil {
+		return e, fmt.Errorf("read an event: %w", err)
+	}
+	own := map[string]bool{}
+	for f := range reflect.TypeFor[Event]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		own[name] = true
+	}
+	if e.Kind == KindEnd {
+		e.LSN, own["lsn"] = 0, false
+	}
+	more := []byte{'{'}
+	d := json.NewDecoder(bytes.NewReader(text))
+	for _, err = d.Token(); err == nil && d.More(); { // the brace, then names and values
+		var name json.Token
+		var value json.RawMessage
+		if name, err = d.Token(); err != nil {
+			break
+		}
+		if err = d.Decode(&value); err != nil {
+			break
+		}
+		if key := name.(string); !own[key] {
+			if len(more) > 1 {
+				more = append(more, ',')
+			}
+			quoted, _ := json.Marshal(key) // a string always can be
+			more = append(append(append(more, quoted...), ':'), value...)
+		}
+	}
+	if err != nil {
+		return e, fmt.Errorf("read an event: %w", err)
+	}
+	if len(more) > 1 {
+		e.Result = json.RawMessage(append(more, '}'))
+	}
+	return e, nil
 }

@@ -26,6 +26,7 @@ type works struct {
 	plan  func(id string) run.Plan // of any operation
 	reach atomic.Pointer[func() error]
 	log   *logs
+	hold  chan struct{} // what an operation needs is given back when it is closed
 }
 
 func (w *works) Operation(r api.Request) (operate.Config, error) {
@@ -35,6 +36,9 @@ func (w *works) Operation(r api.Request) (operate.Config, error) {
 	return operate.Config{Operation: r.Operation, First: "first", Log: w.log,
 		Plan: func(_ context.Context, d *operate.Draft) (run.Plan, error) {
 			d.Row.Target, d.Row.BackupID = r.Dir, "20261120T221500Z-7f3a"
+			if hold := w.hold; hold != nil {
+				d.Closing(func() error { <-hold; return nil })
+			}
 			p := w.plan(d.Row.ID)
 			p.Operation = r.Operation
 			return p, nil

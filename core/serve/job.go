@@ -185,6 +185,9 @@ func (s *Sidecar) Start(ctx context.Context, r api.Request, by api.Actor) (api.S
 		}
 	}
 	j, repeated, err := s.begin(askedBy(r), r.Key, who(by))
+	for code.Of(err) == code.Busy && s.ending(ctx) {
+		j, repeated, err = s.begin(askedBy(r), r.Key, who(by))
+	}
 	if err != nil {
 		return api.Started{}, err
 	}
@@ -199,6 +202,21 @@ func (s *Sidecar) Start(ctx context.Context, r api.Request, by api.Actor) (api.S
 		return api.Started{}, err // somebody else has the lock file: it is not in the history
 	}
 	return api.Started{ID: j.facts.ID, Operation: r.Operation, Repeated: repeated}, nil
+}
+
+// ending waits for an operation that has told its end and still gives back what it took: who
+// heard of the end may begin the next. It reports false if none does that.
+func (s *Sidecar) ending(ctx context.Context) bool {
+	j := s.running()
+	if j == nil || j.meter.Read().State == "" {
+		return false
+	}
+	select {
+	case <-j.done:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Cancel is api.Sidecar's.

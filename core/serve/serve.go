@@ -63,10 +63,9 @@ type Config struct {
 	// Load reads the configuration and checks it whole, as far as it can be without beginning
 	// anything. It is called at the start and for each reload.
 	Load func(ctx context.Context) (Works, error)
-	// Use is told which Works are in force from now on. What it refuses is not put in force.
-	Use func(Works) error
-	// Bind opens the doors. It is called once, when the directory is ours.
-	Bind       func() error
+	// Use is told which Works are in force from now on; what it refuses is not put in force. The
+	// first time it opens the doors: the directory is ours, and nobody else has a socket there.
+	Use        func(Works) error
 	Supervisor Supervisor
 	Log        Log
 	// Beat is how often the loop comes round at least; 0 is 5 s.
@@ -117,14 +116,11 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	release, err := s.take(ctx)
+	release, err := s.take(ctx, works)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := s.use(works); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	s.ready = true
 	s.mu.Unlock()

@@ -106,6 +106,28 @@ func TestARestoreThatFailsOrIsCancelledShowsNoPercent(t *testing.T) {
 	}
 }
 
+// Who heard of the end may begin the next at once, and sees nothing of the first any more.
+func TestAnOperationThatHasEndedIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSteps()
+		d := start(t, t.TempDir(), s.plan("restore", phasePrepare))
+		d.works.hold = make(chan struct{})
+		d.begin(t, "restore")
+		(<-s.at).Progress(percent(100))
+		s.on <- nil
+		synctest.Wait()
+		if d.running() == nil || d.Restore().Phase != "idle" || d.Restore().PrepareProgress != nil {
+			t.Errorf("got %+v", d.Restore())
+		}
+		go func() { time.Sleep(time.Second); close(d.works.hold) }()
+		began := time.Now()
+		d.begin(t, "backup")
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("it began after %v", took)
+		}
+	})
+}
+
 func TestOneAtATimeAndEachAnswerIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, s := t.TempDir(), newSteps()

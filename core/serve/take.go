@@ -16,7 +16,7 @@ const tryFor = 2 * time.Second
 
 // take makes the state directory ours. An operation that was begun without us is waited for: it
 // has the socket. What crashed is found and told.
-func (s *Sidecar) take(ctx context.Context) (release func(), err error) {
+func (s *Sidecar) take(ctx context.Context, works Works) (release func(), err error) {
 	owner := state.Owner{PID: os.Getpid(), Operation: "sidecar", ID: "remora serve", Host: s.cfg.Host, Since: s.since}
 	serve, err := patiently(ctx, tryFor, func() (*state.LockFile, error) { return state.LockServe(s.cfg.Dir, owner) })
 	if err != nil {
@@ -37,8 +37,8 @@ func (s *Sidecar) take(ctx context.Context) (release func(), err error) {
 		defer func() { _ = operation.Release() }()
 		err = s.findCrashed(ctx)
 	}
-	if err == nil && s.cfg.Bind != nil {
-		err = s.cfg.Bind()
+	if err == nil {
+		err = s.use(works)
 	}
 	if err != nil {
 		release()
