@@ -101,7 +101,7 @@ func commands() map[string]command {
 		"stopwriters": stopWriters, "same": same, "config": configure,
 		"exits": exits, "start": startProcess, "ended": ended, "signal": signalProcess, "killplugin": killPlugin, "sync": syncPoint,
 		"tty": onTerminal, "gobuild": buildProgram, "durable": holdDurable,
-		"fields": fields, "keys": keys, "sqlite": onSQLite, "capture": capture, "climbs": climbs, "count": count, "flip": flip, "webhook": startWebhook, "served": served,
+		"fields": fields, "keys": keys, "sqlite": onSQLite, "capture": capture, "climbs": climbs, "count": count, "flip": flip, "webhook": startWebhook, "served": served, "api": onAPI, "logged": logged,
 	}
 	for name, do := range c {
 		c[name] = func(ts *testscript.TestScript, neg bool, args []string) {

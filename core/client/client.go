@@ -33,7 +33,8 @@ const (
 // Find returns the sidecar of the state directory, nil if it has none. One that is just being
 // started is waited for.
 func Find(ctx context.Context, dir string) (*Client, error) {
-	c := &Client{http: &http.Client{Transport: &http.Transport{
+	// A connection that is kept has a place at the sidecar's door.
+	c := &Client{http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return control.Dial(ctx, dir, control.SocketName)
 		},
