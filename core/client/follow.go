@@ -30,7 +30,9 @@ func (c *Client) Follow(ctx context.Context, id string, each func(run.Event)) (r
 			return run.Event{}, context.Cause(ctx)
 		}
 		if o, oerr := c.Operation(ctx, id); oerr == nil && !o.Ongoing() {
-			return endOf(o), nil
+			end = endOf(o)
+			each(end)
+			return end, nil
 		}
 		if tries == 10 {
 			return run.Event{}, code.Hint(code.Unclassified, "remora status, remora history", "the sidecar does not tell of operation %s any more: %w", id, err)
@@ -73,7 +75,7 @@ func endOf(o state.Operation) run.Event {
 	case o.State == run.Complete || o.State == run.CompleteWithWarnings:
 		e.Message = o.Operation + " completed"
 	case e.Code == 0: // it crashed
-		e.Code = int(code.Unclassified)
+		e.Code, e.Hint = int(code.Unclassified), "remora status: a sidecar that is started again goes on with a restore by itself"
 	}
 	return e
 }

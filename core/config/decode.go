@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/nearest"
 )
 
@@ -37,6 +38,23 @@ func (k keys) String() string {
 		return strings.Join(names, ".")
 	}
 	return fmt.Sprintf("[%s] %s", strings.Join(names[:len(names)-1], "."), names[len(names)-1])
+}
+
+// decoder keeps what an error needs to name its place.
+type decoder struct {
+	path, text string
+}
+
+func (d *decoder) errorf(at keys, hint, format string, args ...any) error {
+	return code.Hint(code.Usage, hint, "%s: %s", d.place(at), fmt.Sprintf(format, args...))
+}
+
+// place is file:line, or the file if what is meant is not in it.
+func (d *decoder) place(at keys) string {
+	if n := lineOf(d.text, at); n > 0 {
+		return fmt.Sprintf("%s:%d", d.path, n)
+	}
+	return d.path
 }
 
 // table fills the struct that into points to. Keys are taken in alphabetical order, so

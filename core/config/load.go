@@ -74,23 +74,6 @@ func explain(e toml.ParseError, text string) string {
 	return m[1] + " was set before: keep one of them"
 }
 
-// decoder keeps what an error needs to name its place.
-type decoder struct {
-	path, text string
-}
-
-func (d *decoder) errorf(at keys, hint, format string, args ...any) error {
-	return code.Hint(code.Usage, hint, "%s: %s", d.place(at), fmt.Sprintf(format, args...))
-}
-
-// place is file:line, or the file if what is meant is not in it.
-func (d *decoder) place(at keys) string {
-	if n := lineOf(d.text, at); n > 0 {
-		return fmt.Sprintf("%s:%d", d.path, n)
-	}
-	return d.path
-}
-
 var quotedKey = regexp.MustCompile(`key "([^"]+)"`)
 
 // Explain says where in the file the settings stand that the plugin refused with err:
