@@ -127,17 +127,23 @@ func (s storeManifest) describe() repo.Server {
 // keys says what a server must have in its keyring to open the backup. The binary log is kept in
 // plain.
 func (s storeManifest) keys() repo.Keys {
-	k := repo.Keys{Keyring: s.facts.Keyring, IDs: s.facts.Keys, Known: s.facts.KeysSeen, Sealed: map[string]string{}}
+	k := repo.Keys{Keyring: s.facts.Keyring, IDs: s.facts.Keys, Known: s.facts.KeysSeen}
+	seal := func(id string, key []byte) {
+		if k.Sealed == nil { // one that is empty is not written, and would not be read back
+			k.Sealed = map[string]string{}
+		}
+		k.Sealed[id] = hex.EncodeToString(key)
+	}
 	e, encrypted := s.locked.copies.redo.log.Encryption()
 	if encrypted {
-		k.Sealed[e.KeyName()] = hex.EncodeToString(e.Bytes())
+		seal(e.KeyName(), e.Bytes())
 	}
 	k.Needed = encrypted
 	for _, f := range s.locked.last.spaces {
 		k.Needed = k.Needed || f.Flags.Encrypted()
 	}
 	for id, key := range s.locked.copies.redo.ledger.keys(s.locked.last.spaces) {
-		k.Sealed[id] = hex.EncodeToString(key)
+		seal(id, key)
 	}
 	return k
 }
