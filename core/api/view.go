@@ -52,7 +52,7 @@ func plainOperation(o state.Operation) state.Operation {
 		ID: o.ID, Operation: o.Operation, State: o.State, Phase: o.Phase, Databases: o.Databases, Started: o.Started, VPTime: o.VPTime, Ended: o.Ended,
 		BinlogFile: o.BinlogFile, BinlogPosition: o.BinlogPosition, GTIDExecuted: o.GTIDExecuted, LSN: o.LSN, Bytes: o.Bytes,
 		LockMS: o.LockMS, LockWaitMS: o.LockWaitMS, Code: o.Code, InterruptedBy: o.InterruptedBy, Destructive: o.Destructive,
-		BackupID: o.BackupID, RemoraVersion: o.RemoraVersion, ServerVersion: o.ServerVersion, ServerUUID: o.ServerUUID,
+		BackupID: o.BackupID, RequestedBy: o.RequestedBy, RemoraVersion: o.RemoraVersion, ServerVersion: o.ServerVersion, ServerUUID: o.ServerUUID,
 	}
 }
 
