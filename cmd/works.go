@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
+	"github.com/remora-backup/remora/core/schedule"
 	"github.com/remora-backup/remora/core/serve"
 	"github.com/remora-backup/remora/core/server"
 )
@@ -27,6 +30,9 @@ type works struct {
 	settings config.Settings
 	log      hclog.Logger
 	yield    *serve.Yield
+
+	mu    sync.Mutex
+	times *schedule.Schedule // nil until the server's uuid is known
 }
 
 // load reads the configuration and checks it whole: plugins are started, configured and ended
@@ -50,7 +56,7 @@ func (a *app) load(ctx context.Context, dir string, log hclog.Logger, yield *ser
 	if err = errors.Join(err, p.Close(context.WithoutCancel(ctx))); err != nil {
 		return nil, err
 	}
-	return &works{a, s, log, yield}, nil
+	return &works{app: a, settings: s, log: log, yield: yield}, nil
 }
 
 // Operation is serve.Works'.
@@ -95,6 +101,10 @@ func (w *works) target(r api.Request) (string, error) {
 
 // Reach is serve.Works'.
 func (w *works) Reach(ctx context.Context) error {
+	return w.withServer(ctx, func(*server.Server) error { return nil })
+}
+
+func (w *works) withServer(ctx context.Context, f func(*server.Server) error) (err error) {
 	reach, err := serverOf(w.settings.MySQL)
 	if err != nil {
 		return err
@@ -103,7 +113,55 @@ func (w *works) Reach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return srv.Close()
+	defer func() { err = errors.Join(err, srv.Close()) }()
+	return f(srv)
+}
+
+// Schedule is serve.Scheduling's. The server's uuid gives it its place in a fleet's spread.
+func (w *works) Schedule(ctx context.Context) (*schedule.Schedule, error) {
+	s := w.settings.Schedule
+	if s.Backup == "" && s.Verify == "" {
+		return nil, nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.times != nil {
+		return w.times, nil
+	}
+	err := w.withServer(ctx, func(srv *server.Server) error {
+		who, err := srv.Identity(ctx)
+		if err != nil {
+			return err
+		}
+		w.times, err = schedule.New(s, who.UUID)
+		return err
+	})
+	return w.times, err
+}
+
+// Role is serve.Scheduling's.
+func (w *works) Role(ctx context.Context) (is schedule.Role, err error) {
+	err = w.withServer(ctx, func(srv *server.Server) error {
+		r, err := srv.Role(ctx)
+		is = schedule.Role(r)
+		return err
+	})
+	return is, err
+}
+
+// Stored is serve.Scheduling's.
+func (w *works) Stored(ctx context.Context) (ran []schedule.Ran, newest time.Time, err error) {
+	all, err := w.Backups(ctx)
+	for _, b := range all {
+		if b.State != "complete" {
+			continue
+		}
+		ran = append(ran, schedule.Ran{Operation: schedule.Backup, Started: b.Started, Ended: b.Finished, Good: true})
+		if b.Started.After(newest) {
+			newest = b.Started
+		}
+	}
+	return ran, newest, err
 }
 
 // Settings is serve.Works'. It names what has no secret in it; of plugins only what they are.

@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 		"core/code", "core/control", "core/plug", "core/repo", "core/run", "core/state", "core/syncpoint", "core/syncpoint/debug",
 	},
 	"core/client":     {"core/api", "core/code", "core/control", "core/run", "core/state"},
-	"core/serve":      {"core/api", "core/code", "core/operate", "core/plug", "core/repo", "core/run", "core/state"},
+	"core/serve":      {"core/api", "core/code", "core/operate", "core/plug", "core/repo", "core/run", "core/schedule", "core/state"},
 	"core/api":        {"core/code", "core/repo", "core/run", "core/state"},
 	"core/metrics":    {"core/api", "core/plug", "core/repo", "core/run", "core/state"},
 	"core/keyring":    {"core/binlog", "core/code", "core/innodb/redo"},

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/remora-backup/remora/core/api"
 	"github.com/remora-backup/remora/core/code"
@@ -16,6 +17,7 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/run/runtest"
+	"github.com/remora-backup/remora/core/schedule"
 )
 
 var anna = api.Actor{Name: "anna", From: "socket", Role: api.Admin}
@@ -26,6 +28,7 @@ type works struct {
 	plan  func(id string) run.Plan // of any operation
 	reach atomic.Pointer[func() error]
 	log   *logs
+	times *schedule.Schedule
 	hold  chan struct{} // what an operation needs is given back when it is closed
 }
 
@@ -44,6 +47,14 @@ func (w *works) Operation(r api.Request) (operate.Config, error) {
 			return p, nil
 		}}, nil
 }
+
+func (w *works) Schedule(context.Context) (*schedule.Schedule, error) { return w.times, nil }
+
+func (w *works) Stored(context.Context) ([]schedule.Ran, time.Time, error) {
+	return nil, time.Time{}, nil
+}
+
+func (w *works) Role(context.Context) (schedule.Role, error) { return schedule.Role{}, nil }
 
 func (w *works) Reach(context.Context) error {
 	if reach := w.reach.Load(); reach != nil {

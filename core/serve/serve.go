@@ -21,11 +21,13 @@ import (
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/state"
 )
 
 // Works is what one configuration makes possible. It does not change; its methods may be called
 // from any goroutine, and end when their context does.
 type Works interface {
+	Scheduling
 	// Operation describes the operation that is asked for: its name, first phase, plan, plugins
 	// and hooks. What cannot be asked for is an error with code.Usage. It does not wait.
 	Operation(r api.Request) (operate.Config, error)
@@ -78,6 +80,7 @@ type Sidecar struct {
 	since  time.Time
 	events *ring
 	lock   *Yield
+	table  *timetable
 	wake   chan struct{} // has an element when the loop is to look
 	beat   atomic.Int64  // when it came round last, Unix nanoseconds
 	reload chan struct{} // has an element while nobody reloads
@@ -103,6 +106,15 @@ func New(cfg Config, lock *Yield) *Sidecar {
 	s := &Sidecar{
 		cfg: cfg, since: now, events: newRing(now), lock: lock, wake: make(chan struct{}, 1), reload: make(chan struct{}, 1),
 		asked: map[string]*job{}, server: unknown,
+	}
+	s.table = &timetable{
+		up: now, wake: make(chan struct{}, 1), works: func() Scheduling { return s.current() },
+		now: s.situation, say: func(text string) { s.tell(run.KindNote, "%s", text) },
+		history: func(ctx context.Context) ([]state.Operation, error) { return s.Operations(ctx, 100, "") },
+		begin: func(a asked) error {
+			_, _, err := s.begin(a, "", "schedule")
+			return err
+		},
 	}
 	s.reload <- struct{}{}
 	s.beat.Store(now.UnixNano())
@@ -132,6 +144,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		watchServer(watching, func(ctx context.Context) error { return s.current().Reach(ctx) }, s.serverIs)
 	})
 	s.resume(ctx)
+	helpers.Go(func() { s.table.follow(watching) })
 	s.loop(ctx)
 	stop()
 	helpers.Wait()
@@ -181,8 +194,19 @@ func (s *Sidecar) loop(ctx context.Context) {
 	}
 }
 
-// look lets the loop come round now.
+// situation is what the schedule depends on.
+func (s *Sidecar) situation() (running string, paused time.Time, server string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now != nil {
+		running = s.now.asked.Operation
+	}
+	return running, s.paused, s.server
+}
+
+// look lets the loop, and the schedule, look now.
 func (s *Sidecar) look() {
+	s.table.look()
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -240,6 +264,7 @@ func (s *Sidecar) use(works Works) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.works = works
+	s.table.look()
 	return nil
 }
 

@@ -20,7 +20,7 @@ func (s *Sidecar) Status() api.Status {
 	j := s.now
 	st := api.Status{
 		State: "idle", PID: os.Getpid(), Server: s.server, PausedUntil: s.pausedLocked(), Postponed: s.postponed,
-		Since: s.since, Version: s.cfg.Version,
+		Since: s.since, Version: s.cfg.Version, Next: s.table.following(),
 	}
 	s.mu.Unlock()
 	if j == nil {
