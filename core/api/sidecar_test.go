@@ -17,12 +17,18 @@ import (
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/run/runtest"
+	"github.com/remora-backup/remora/core/schedule"
 	"github.com/remora-backup/remora/core/serve"
 )
 
 // works are those of a sidecar whose every operation has one phase, which lasts until it is
 // interrupted or told to end.
-type works struct{ finish chan struct{} }
+type works struct {
+	serve.Scheduling // nothing is scheduled
+	finish           chan struct{}
+}
+
+func (works) Schedule(context.Context) (*schedule.Schedule, error) { return nil, nil }
 
 func (w works) Operation(r api.Request) (operate.Config, error) {
 	return operate.Config{Operation: r.Operation, First: "waiting", Log: nowhere{}, Plan: func(_ context.Context, d *operate.Draft) (run.Plan, error) {
@@ -56,7 +62,7 @@ func (nowhere) Alive()               {}
 
 // TestTheSidecar asks the one there is, through the door there is.
 func TestTheSidecar(t *testing.T) {
-	w := works{make(chan struct{})}
+	w := works{finish: make(chan struct{})}
 	socket := filepath.Join(t.TempDir(), "s")
 	bound := make(chan struct{})
 	var sidecar *serve.Sidecar
