@@ -72,7 +72,7 @@ func planBackup(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, err
 	makeWay(cmp.Or(s.Backup.Parallel, backup.Workers))
 	plan, err := backup.New(ctx, backup.Config{
 		Server: srv, Storage: storage, Lock: w.lockOf(lock), Compression: repo.Compression(s.Backup.Compression),
-		Parallel: s.Backup.Parallel, LockWait: s.Backup.LockWaitTimeout, Version: thisBuild().Version,
+		Parallel: s.Backup.Parallel, Patience: s.Backup.LockPatience, Version: thisBuild().Version,
 		KeyringFile: s.MySQL.KeyringFile, ExcludeEngines: s.Backup.ExcludeEngines,
 		MaxDataAge: s.Backup.MaxDataAge, RefuseStale: s.Backup.Stale == "fail",
 	})

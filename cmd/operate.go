@@ -54,6 +54,9 @@ func (a *app) operate(ctx context.Context, j job) error {
 	log := logger(config.Log{Level: "info"}, tell.log())
 	if err == nil {
 		log = logger(s.Log, tell.log())
+		for _, w := range s.Warnings {
+			log.Warn(w)
+		}
 	}
 	w := &wiring{settings: s, plugins: &plugins{app: a, log: log}}
 	cfg := w.operation(j)

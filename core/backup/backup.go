@@ -29,7 +29,7 @@ type Config struct {
 	Lock        plug.Lock
 	Compression repo.Compression // "" is the repository's default
 	Parallel    int              // copy workers; 0 is Workers
-	LockWait    time.Duration    // how long to wait for the backup lock; 0 is 30 s
+	Patience    time.Duration    // how long to wait in all for the locks, in nobody's way; 0 is an hour
 	Version     string           // of remora, for the manifest
 	KeyringFile string           // data file of the server's keyring, for an encrypted redo log; "" finds it in the data directory
 
@@ -65,8 +65,8 @@ func New(ctx context.Context, cfg Config) (run.Plan, error) {
 	if cfg.Parallel == 0 {
 		cfg.Parallel = Workers
 	}
-	if cfg.LockWait == 0 {
-		cfg.LockWait = 30 * time.Second
+	if cfg.Patience == 0 {
+		cfg.Patience = time.Hour
 	}
 	if cfg.MaxDataAge == 0 {
 		cfg.MaxDataAge = time.Hour
@@ -132,7 +132,7 @@ func (b *backup) preflight() preflight {
 // copy copies everything while the server works, with the redo from a checkpoint on. If a
 // table that was imported makes that redo useless, it begins again with newer redo.
 func (b *backup) copy(r *run.Run, site *site) (*locked, error) {
-	holding := &holding{site: site, plugin: b.Lock, wait: b.LockWait}
+	holding := &holding{site: site, plugin: b.Lock, wait: lockWait{limit: b.Patience}}
 	plain := &copier.Plain{Root: site.dir.Root(), NewFile: site.store.NewFile, Packer: site.packers[0]}
 	var redo *capture
 	for begun := 0; ; begun++ {
@@ -160,7 +160,7 @@ func (b *backup) copyAndLock(r *run.Run, copies *copies, holding *holding) (*loc
 		return nil, err
 	}
 	room := int64(lockedBytes)
-	for try := 1; ; try, room = try+1, 2*room {
+	for try := 1; ; {
 		if try == maxLocks {
 			room = math.MaxInt64
 		}
@@ -168,7 +168,11 @@ func (b *backup) copyAndLock(r *run.Run, copies *copies, holding *holding) (*loc
 			return nil, err
 		}
 		locked, err := run.Enter(r, "locking", lock{copies.site, holding, copies, room}.do)
-		if !errors.Is(err, errGivenBack) {
+		switch {
+		case errors.Is(err, errNotYet): // what DDL makes stale meanwhile is copied again
+		case errors.Is(err, errGivenBack):
+			try, room = try+1, 2*room
+		default:
 			return locked, err
 		}
 	}

@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 			return func() { os.Rename(cnf+".own", cnf) }
 		}, nil, code.ServerGone, []string{l.source.Dir, "another"}},
 		{"not the lock that it is said to be", nil, func(c *backup.Config) { c.Lock = &plugtest.MemoryLock{Session: idle} }, code.Lock, []string{"lock plugin says"}},
-		{"lock not granted", nil, func(c *backup.Config) { c.Lock, c.LockWait = blocked, time.Millisecond }, code.Lock, []string{"not granted"}},
+		{"lock not granted", nil, func(c *backup.Config) { c.Lock, c.Patience = blocked, time.Millisecond }, code.Lock, []string{"not granted"}},
 		{"redo logging off and on again", func(t *testing.T) func() {
 			l.hold(syncpoint.CopyDone, 1, func() {
 				l.source.Exec("ALTER INSTANCE DISABLE INNODB REDO_LOG", "ALTER INSTANCE ENABLE INNODB REDO_LOG")

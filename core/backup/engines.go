@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/remora-backup/remora/core/code"
+	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/sdi"
 	"github.com/remora-backup/remora/core/server"
@@ -68,6 +69,16 @@ func (e engines) unheld(described []sdi.Table) ([]repo.Engine, error) {
 			"the server has data that is not copied: %s", strings.Join(missed, "; "))
 	}
 	return all, nil
+}
+
+// users are the tables that the backup copies as files while they are locked against writes.
+func users(described []sdi.Table) (tables []plug.Table) {
+	for _, d := range described {
+		if t := server.Table(d); server.KindOfEngine(t.Engine) == server.EngineFiles && !t.ServersOwn() {
+			tables = append(tables, plug.Table{Schema: t.Schema, Name: t.Name})
+		}
+	}
+	return tables
 }
 
 // quoted are those that are left out already.

@@ -1,7 +1,9 @@
 package backup
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,20 +15,22 @@ import (
 	"github.com/remora-backup/remora/core/syncpoint"
 )
 
-// holding takes the backup lock, watches it, and gives it back, as often as it is needed.
+// holding takes the server's locks, watches them, and gives them back, as often as it is needed.
 type holding struct {
 	*site
 	plugin plug.Lock
-	wait   time.Duration
+	wait   lockWait
 
 	lock    plug.Held // nil while it is not held
+	tables  plug.Held // nil while they are not held
 	unwatch context.CancelFunc
 	times   repo.Lock // of all times together
 }
 
-// take takes the lock. Its loss ends the run.
+// take takes the backup lock. Its loss ends the run. The error is errNotYet if somebody was in
+// its way, and others shall not wait behind us for longer.
 func (h *holding) take(ctx context.Context, t *run.Task) error {
-	lock, err := h.acquire(ctx, plug.ScopeBackup)
+	lock, err := h.wait.acquire(ctx, t, h.plugin)
 	if err != nil {
 		return err
 	}
@@ -45,13 +49,20 @@ func (h *holding) take(ctx context.Context, t *run.Task) error {
 	return nil
 }
 
-// acquire takes a lock of any scope; who calls it gives it back.
-func (h *holding) acquire(ctx context.Context, scope plug.Scope) (plug.Held, error) {
-	lock, err := h.plugin.Acquire(ctx, scope, h.wait)
-	if err != nil {
-		return nil, code.Default(code.Lock, fmt.Errorf("take the %s lock: %w", scope, err))
+// takeTables takes those of other engines, while the backup lock is held. If they are not
+// granted at once, both are given back: whoever is in the way may wait for the backup lock.
+func (h *holding) takeTables(ctx context.Context, t *run.Task, tables []plug.Table) (err error) {
+	if len(tables) == 0 {
+		return nil
 	}
-	return lock, nil
+	h.tables, err = h.plugin.Acquire(ctx, plug.Ask{Scope: plug.ScopeTables, Wait: tablesWait, Pending: tablesWait, Tables: tables})
+	if err == nil {
+		return nil
+	}
+	if err = h.wait.late(t, err); errors.Is(err, errNotYet) {
+		return cmp.Or(h.release(ctx), err)
+	}
+	return err
 }
 
 // prove makes sure that the lock is held, and on our server: its plugin may be wrong.
@@ -63,14 +74,32 @@ func (h *holding) prove(ctx context.Context) error {
 	return h.server.ProveLocked(ctx, holder)
 }
 
-// release gives the lock back and adds how long it was held.
+// check asks the sessions that hold the locks.
+func (h *holding) check(ctx context.Context) error {
+	if h.tables != nil {
+		if err := h.tables.Check(ctx); err != nil {
+			return err
+		}
+	}
+	return h.lock.Check(ctx)
+}
+
+// release gives the locks back and adds how long it was held.
 func (h *holding) release(ctx context.Context) error {
 	h.unwatch()
-	h.times.Waited += ms(h.lock.Waited())
+	var failed error
+	if h.tables != nil {
+		held, err := h.tables.Release(context.WithoutCancel(ctx))
+		h.tables, failed = nil, err
+		h.times.Tables += ms(held)
+	}
+	waited := h.lock.Waited()
 	held, err := h.lock.Release(context.WithoutCancel(ctx))
 	h.lock = nil
-	h.times.Held += ms(held)
-	if err != nil {
+	h.times.Waited, h.times.Held = h.times.Waited+ms(waited), h.times.Held+ms(held)
+	h.wait.used(waited + held)
+	h.times.Stall = ms(h.wait.stall)
+	if err = errors.Join(err, failed); err != nil {
 		return code.Default(code.Lock, fmt.Errorf("release the backup lock: %w", err))
 	}
 	return nil

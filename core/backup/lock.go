@@ -49,7 +49,7 @@ func (l lock) do(ctx context.Context, t *run.Task) (*locked, error) {
 	enough := err == nil && undone <= l.room
 	switch {
 	case enough:
-		return got, nil
+		return got, l.whyLost(ctx, l.holding.takeTables(ctx, t, users(got.last.tables)))
 	case err != nil && !errors.As(err, &useless):
 		return nil, l.whyLost(ctx, err)
 	}

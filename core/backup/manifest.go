@@ -16,7 +16,9 @@ import (
 type Result struct {
 	LockMS         float64 `json:"lock_ms"`      // the server was locked this long
 	LockWaitMS     float64 `json:"lock_wait_ms"` // the server took this long to grant the lock
-	Bytes          int64   `json:"bytes"`        // plain bytes in the backup
+	TablesLockMS   float64 `json:"tables_lock_ms,omitempty"`
+	DDLStallMSMax  float64 `json:"ddl_stall_ms_max"`
+	Bytes          int64   `json:"bytes"` // plain bytes in the backup
 	StoredBytes    int64   `json:"stored_bytes"`
 	BinlogFile     string  `json:"binlog_file"`
 	BinlogPosition uint64  `json:"binlog_position"`
@@ -63,7 +65,7 @@ func (s storeManifest) do(ctx context.Context, t *run.Task) (Result, error) {
 	}
 	t.Commit()
 	return Result{
-		LockMS: m.Lock.Held, LockWaitMS: m.Lock.Waited, Bytes: m.Totals.Plain, StoredBytes: m.Totals.Stored,
+		LockMS: m.Lock.Held, LockWaitMS: m.Lock.Waited, TablesLockMS: m.Lock.Tables, DDLStallMSMax: m.Lock.Stall, Bytes: m.Totals.Plain, StoredBytes: m.Totals.Stored,
 		BinlogFile: m.Binlog.File, BinlogPosition: m.Binlog.Position, GTIDExecuted: m.GTIDExecuted, LSN: m.LSN.End,
 		VPTime: m.VPTime, DataTime: m.DataTime,
 	}, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/remora-backup/remora/core/redolog"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/sdi"
 	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/syncpoint"
 )
@@ -150,11 +151,24 @@ func (p preflight) checkEngines(ctx context.Context, t *run.Task, s *site) error
 	if err != nil {
 		return err
 	}
+	if err := p.mayLock(ctx, tables); err != nil {
+		return err
+	}
 	unheld, err := s.engines.unheld(tables)
 	for _, e := range unheld {
 		t.Warn("%s", e.Unheld())
 	}
 	return err
+}
+
+// mayLock makes sure that the tables of users that have no log may be locked.
+func (p preflight) mayLock(ctx context.Context, described []sdi.Table) error {
+	var schemas []string
+	for _, t := range users(described) {
+		schemas = append(schemas, t.Schema)
+	}
+	slices.Sort(schemas)
+	return p.server.MayLock(ctx, slices.Compact(schemas))
 }
 
 // size is about how many bytes are to be copied. What does not lie where the server says is

@@ -2,15 +2,12 @@ package backup
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"time"
 
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/copier"
 	"github.com/remora-backup/remora/core/datadir"
 	"github.com/remora-backup/remora/core/innodb/redo"
-	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/server"
 	"github.com/remora-backup/remora/core/syncpoint"
@@ -49,6 +46,9 @@ func (s syncPoint) do(ctx context.Context, t *run.Task) (*point, error) {
 	}
 	times := s.locked.holding.times
 	t.Note("the server was locked for %.1f ms, after waiting %.1f ms for the lock", times.Held, times.Waited)
+	if times.Tables > 0 {
+		t.Note("tables of other engines than InnoDB were locked against writes for %.1f ms", times.Tables)
+	}
 	if p.channels, err = channelsOf(ctx, s.server, p.at.Channels, s.locked.channels); err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (s syncPoint) underLock(ctx context.Context, t *run.Task, p *point) error {
 	if err := syncpoint.At(ctx, syncpoint.LockRelease); err != nil {
 		return err
 	}
-	if err := s.locked.holding.lock.Check(ctx); err != nil {
+	if err := s.locked.holding.check(ctx); err != nil {
 		return code.New(code.Lock, "the lock at the sync point: %w", err)
 	}
 	return syncpoint.At(ctx, syncpoint.LockChecked)
@@ -97,20 +97,10 @@ func (s syncPoint) copyRest(ctx context.Context, t *run.Task, kept *copier.Kept)
 	return datadir.Distinct(last.spaces)
 }
 
-// copyOthers copies the files of other engines that changed, and takes the position. Only if
-// users have tables of such engines are writes stopped meanwhile.
-func (s syncPoint) copyOthers(ctx context.Context, t *run.Task, p *point) (err error) {
+// copyOthers copies the files of other engines that changed, and takes the position. If users
+// have tables of such engines they are locked since the last look.
+func (s syncPoint) copyOthers(ctx context.Context, t *run.Task, p *point) error {
 	others := s.locked.last.Others
-	if slices.ContainsFunc(others, copier.OfUsers) {
-		tables, aerr := s.locked.holding.acquire(ctx, plug.ScopeTables)
-		if aerr != nil {
-			return aerr
-		}
-		defer func() {
-			_, rerr := tables.Release(context.WithoutCancel(ctx))
-			err = errors.Join(err, rerr)
-		}()
-	}
 	if err := syncpoint.At(ctx, syncpoint.LockTables); err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ func (d *decoder) check(s *Settings) error {
 		oneOf("backup", "compression", s.Backup.Compression, "zstd", "none"),
 		oneOf("backup", "stale", s.Backup.Stale, "warn", "fail"),
 		{keys{"backup", "max_data_age"}, s.Backup.MaxDataAge <= 0, "", "[backup] max_data_age: want more than 0"},
+		{keys{"backup", "lock_patience"}, s.Backup.LockPatience <= 0, "", "[backup] lock_patience: want more than 0"},
 		oneOf("hooks", "on_error", s.Hooks.OnError, "fail", "ignore"),
 		oneOf("log", "level", s.Log.Level, "trace", "debug", "info", "warn", "error", "off"),
 		oneOf("log", "format", s.Log.Format, "text", "json"),

@@ -49,7 +49,7 @@ on_error = "ignore"
 [backup]
 compression = "none"
 parallel = 3
-lock_wait_timeout = "1m"
+lock_patience = "1m"
 
 [storage.timeouts]
 abort = "90s"
@@ -86,7 +86,7 @@ func TestParseReadsEverySetting(t *testing.T) {
 		{"hooks on_error", s.Hooks.OnError, "ignore"},
 		{"compression", s.Backup.Compression, "none"},
 		{"parallel", s.Backup.Parallel, 3},
-		{"lock wait", s.Backup.LockWaitTimeout, time.Minute},
+		{"lock wait", s.Backup.LockPatience, time.Minute},
 		{"schedule", s.Schedule, schedule.Settings{Backup: "CRON_TZ=Europe/Berlin 15 2 * * *", On: "any", Fallback: 26 * time.Hour}},
 		{"log level by default", s.Log.Level, "info"},
 	} {
@@ -282,4 +282,15 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("got code %d for %v, want %d", code.Of(err), err, code.Usage)
 		}
 	})
+}
+
+func TestOldNames(t *testing.T) {
+	s, err := Parse("f.toml", "[storage]\nplugin = \"fs\"\n[backup]\nlock_wait_timeout = \"1m\"\n")
+	if err != nil || s.Backup.LockPatience != time.Minute || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "f.toml:4: [backup] lock_wait_timeout is called lock_patience") {
+		t.Errorf("got %v, %q, %v, want what the old name says, and a warning", s.Backup.LockPatience, s.Warnings, err)
+	}
+	_, err = Parse("f.toml", "[storage]\nplugin = \"fs\"\n[backup]\nlock_wait_timeout = \"1m\"\nlock_patience = \"1h\"\n")
+	if code.Of(err) != code.Usage || !strings.Contains(err.Error(), "f.toml:4: ") {
+		t.Errorf("both names: got %v, want an error that names the line", err)
+	}
 }

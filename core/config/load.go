@@ -48,6 +48,10 @@ func Parse(path, text string) (Settings, error) {
 	d := &decoder{path: path, text: text}
 	s.Storage.d, s.Storage.at = d, keys{"storage"}
 	s.Lock.d, s.Lock.at = d, keys{"lock"}
+	var err error
+	if s.Warnings, err = d.rename(tree); err != nil {
+		return Settings{}, err
+	}
 	if err := d.table(nil, tree, &s); err != nil {
 		return Settings{}, err
 	}
@@ -55,6 +59,36 @@ func Parse(path, text string) (Settings, error) {
 		return Settings{}, err
 	}
 	return s, nil
+}
+
+// renamed are keys that have another name since the last release. The old ones work until the
+// next, with a warning, so that a new binary can come before the new configuration.
+func renamed() []rename {
+	return []rename{{"backup", "lock_wait_timeout", "lock_patience"}}
+}
+
+type rename struct{ table, old, now string }
+
+// rename gives renamed keys of tree their names, and returns what to warn of.
+func (d *decoder) rename(tree map[string]any) (warnings []string, err error) {
+	for _, r := range renamed() {
+		table, ok := tree[r.table].(map[string]any)
+		if !ok {
+			continue
+		}
+		v, ok := table[r.old]
+		if !ok {
+			continue
+		}
+		at := keys{r.table, r.old}
+		if _, both := table[r.now]; both {
+			return nil, d.errorf(at, "keep "+r.now, "[%s] %s is the old name of %s, and both are set", r.table, r.old, r.now)
+		}
+		warnings = append(warnings, d.place(at)+": ["+r.table+"] "+r.old+" is called "+r.now+" now; the old name works in this release only")
+		table[r.now] = v
+		delete(table, r.old)
+	}
+	return warnings, nil
 }
 
 // The words of the TOML reader for what stands in the file twice.

@@ -17,15 +17,17 @@ const DefaultPath = "/etc/remora/remora.toml"
 
 // Settings is the whole configuration, with its defaults filled in.
 type Settings struct {
-	Path    string   `toml:"-"` // the file it was read from
-	MySQL   MySQL    `toml:"mysql"`
-	State   State    `toml:"state"`
-	Storage Plugin   `toml:"storage"`
-	Lock    Plugin   `toml:"lock"`
-	Notify  []Plugin `toml:"notify"`
-	Hooks   Hooks    `toml:"hooks"`
-	Backup  Backup   `toml:"backup"`
-	Log     Log      `toml:"log"`
+	Path string `toml:"-"` // the file it was read from
+	// Warnings are of what works in this release only.
+	Warnings []string `toml:"-"`
+	MySQL    MySQL    `toml:"mysql"`
+	State    State    `toml:"state"`
+	Storage  Plugin   `toml:"storage"`
+	Lock     Plugin   `toml:"lock"`
+	Notify   []Plugin `toml:"notify"`
+	Hooks    Hooks    `toml:"hooks"`
+	Backup   Backup   `toml:"backup"`
+	Log      Log      `toml:"log"`
 
 	Schedule schedule.Settings `toml:"schedule"` // of the sidecar
 	Serve    Serve             `toml:"serve"`
@@ -124,12 +126,12 @@ type Hooks struct {
 
 // Backup tunes the engine.
 type Backup struct {
-	Compression     string        `toml:"compression"` // "zstd" or "none"
-	Parallel        int           `toml:"parallel"`    // files copied at once; 0: chosen by the engine
-	LockWaitTimeout time.Duration `toml:"lock_wait_timeout"`
-	ExcludeEngines  []string      `toml:"exclude_engines"` // engines that are not copied, left out on purpose
-	MaxDataAge      time.Duration `toml:"max_data_age"`    // of a replica, its configured delay added
-	Stale           string        `toml:"stale"`           // what an older one gets: "warn" or "fail"
+	Compression    string        `toml:"compression"`     // "zstd" or "none"
+	Parallel       int           `toml:"parallel"`        // files copied at once; 0: chosen by the engine
+	LockPatience   time.Duration `toml:"lock_patience"`   // for the server's locks, in all; while it lasts nobody waits for us
+	ExcludeEngines []string      `toml:"exclude_engines"` // engines that are not copied, left out on purpose
+	MaxDataAge     time.Duration `toml:"max_data_age"`    // of a replica, its configured delay added
+	Stale          string        `toml:"stale"`           // what an older one gets: "warn" or "fail"
 }
 
 // Log says what goes to stderr.
@@ -145,7 +147,7 @@ func defaults() Settings {
 		Storage: plugin(""),
 		Lock:    plugin("mysql"),
 		Hooks:   Hooks{Timeout: 5 * time.Second, OnError: "fail", Config: json.RawMessage("{}")},
-		Backup:  Backup{Compression: "zstd", LockWaitTimeout: 30 * time.Second, MaxDataAge: time.Hour, Stale: "warn"},
+		Backup:  Backup{Compression: "zstd", LockPatience: time.Hour, MaxDataAge: time.Hour, Stale: "warn"},
 		Log:     Log{Level: "info", Format: "text"},
 
 		Schedule: schedule.Defaults(),

@@ -14,18 +14,48 @@ const (
 	// ScopeBackup stops changes to the set of files (DDL) and lets DML go on:
 	// LOCK INSTANCE FOR BACKUP, on Percona Server LOCK TABLES FOR BACKUP.
 	ScopeBackup Scope = "backup"
-	// ScopeTables also stops writes to tables of every engine: FLUSH TABLES WITH READ
-	// LOCK. Taken only around the copy of files of other engines than InnoDB.
+	// ScopeTables stops writes to the tables that are named, and to no other: LOCK TABLES
+	// ... READ. Taken only around the copy of tables of other engines than InnoDB, which
+	// have no log.
 	ScopeTables Scope = "tables"
 )
 
+// Ask is what a lock is asked for.
+type Ask struct {
+	Scope Scope
+	// Wait is how long the lock may take to be granted, the looks before it included.
+	Wait time.Duration
+	// Pending is for how much of Wait the server itself may be asked: others may have to
+	// wait while it is. 0 is all of it.
+	Pending time.Duration
+	// Tables are those of ScopeTables; no two are the same.
+	Tables []Table
+}
+
+// Most is for how long the server may be asked.
+func (a Ask) Most() time.Duration {
+	if a.Pending <= 0 {
+		return a.Wait
+	}
+	return min(a.Pending, a.Wait)
+}
+
+// Table is a table by its names in SQL.
+type Table struct {
+	Schema, Name string
+}
+
+func (t Table) String() string { return t.Schema + "." + t.Name }
+
 // Lock takes the server's locks for a backup.
 type Lock interface {
-	// Acquire waits at most wait for the lock of that scope. The error is ErrLockTimeout
-	// (a *LockTimeout naming who is in the way, where that can be known) if it was not
-	// granted. The lock outlives ctx: only Release, its loss, or the end of the plugin
-	// ends it.
-	Acquire(ctx context.Context, scope Scope, wait time.Duration) (Held, error)
+	// Acquire waits at most Ask.Wait for the lock. While the server is asked for it, others
+	// may wait as if it were held already: so the server is asked when the lock will be
+	// granted at once, as far as that can be seen, and for at most Ask.Pending. The error is
+	// ErrLockTimeout (a *LockTimeout naming who is in the way, where that can be known) if it
+	// was not granted. The lock outlives ctx: only Release, its loss, or the end of the
+	// plugin ends it.
+	Acquire(ctx context.Context, ask Ask) (Held, error)
 }
 
 // Held is a lock that was granted.
@@ -33,7 +63,7 @@ type Held interface {
 	// Owner is the server's connection id that holds the lock, or 0 if it has none; a
 	// host uses it to see with its own eyes that the server is locked.
 	Owner() uint64
-	// Waited is how long the server took to grant the lock.
+	// Waited is how long the server took to grant the lock, from when it was asked on.
 	Waited() time.Duration
 	// Check proves that the lock is still held by the session that took it; ErrLockLost
 	// otherwise.
@@ -73,6 +103,7 @@ type Blocker struct {
 type LockTimeout struct {
 	Scope    Scope
 	Wait     time.Duration
+	Pending  time.Duration // for how long the server was asked
 	Blockers []Blocker
 }
 

@@ -135,6 +135,8 @@ func (m *Manifest) ChannelNames() (names []string) {
 type Lock struct {
 	Held   float64 `json:"lock_ms"`
 	Waited float64 `json:"lock_wait_ms"`
+	Tables float64 `json:"tables_lock_ms,omitempty"`   // those of other engines than InnoDB, against writes
+	Stall  float64 `json:"ddl_stall_ms_max,omitempty"` // the longest that anybody's DDL could have waited for us
 }
 
 // Phase is how long a phase of the backup took.

@@ -86,12 +86,12 @@ type yielding struct {
 }
 
 // Acquire asks when nobody is yielded to, and asks again after a yield that came meanwhile.
-func (l *yielding) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+func (l *yielding) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
 	for {
 		asked, giveUp := context.WithCancelCause(ctx)
 		a := &asking{giveUp: giveUp}
 		if l.y.enter(a) {
-			held, err := l.to.Acquire(asked, scope, wait)
+			held, err := l.to.Acquire(asked, ask)
 			if err == nil {
 				giveUp(nil)
 				return l.y.granted(a, held), nil

@@ -20,7 +20,7 @@ type lock struct {
 
 type hold struct{ released int }
 
-func (l *lock) Acquire(ctx context.Context, _ plug.Scope, _ time.Duration) (plug.Held, error) {
+func (l *lock) Acquire(ctx context.Context, _ plug.Ask) (plug.Held, error) {
 	l.asked.Add(1)
 	select {
 	case <-l.free:
@@ -54,7 +54,7 @@ func TestNoLockIsAskedForWhileItIsYielded(t *testing.T) {
 		l, y := &lock{free: make(chan struct{})}, new(Yield)
 		got := make(chan plug.Held)
 		go func() {
-			h, err := y.Of(l).Acquire(t.Context(), plug.ScopeBackup, time.Hour)
+			h, err := y.Of(l).Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Hour})
 			if err != nil {
 				t.Error(err)
 			}
@@ -90,7 +90,7 @@ func TestALockThatIsHeldIsGivenBackWithinASecond(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l, y := &lock{free: make(chan struct{})}, new(Yield)
 			close(l.free)
-			h, err := y.Of(l).Acquire(t.Context(), plug.ScopeBackup, time.Hour)
+			h, err := y.Of(l).Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Hour})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -47,7 +47,6 @@ func wanted() []need {
 		{"REPLICATION CLIENT", "*.*", "to read a replica's positions", false, query("SHOW REPLICA STATUS")},
 		{"SHOW DATABASES", "*.*", "to name the databases", true, trySchemas},
 		{"RELOAD", "*.*", "to flush the engine logs instead of waiting for them", true, query("FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS")},
-		{"FLUSH_TABLES", "*.*", "to copy tables of engines other than InnoDB", true, query("FLUSH NO_WRITE_TO_BINLOG TABLES mysql.remora")},
 		{"SELECT", locks, "to prove that the lock is held", true, tryLocks},
 		{"SELECT", threads, "to name who blocks the lock", true, tryThreads},
 		{"SELECT", keyring, "to see the keyring", true, tryKeyring},
@@ -85,6 +84,40 @@ func trySchemas(ctx context.Context, conn *sql.Conn) error {
 		return notAllowed{errors.New("the schema mysql is not shown")}
 	}
 	return err
+}
+
+// MayLock makes sure that the account may lock tables of these schemas against writes: a lock
+// of a table that does not exist fails for that, or before for the lack of a privilege, and
+// waits for nobody. The error has code 12 and the statements that grant what is missing.
+func (s *Server) MayLock(ctx context.Context, schemas []string) error {
+	ctx, cancel := patiently(ctx)
+	defer cancel()
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("check the privileges: %w", classify(ctx, err))
+	}
+	defer conn.Close()
+	var grants []string
+	for _, schema := range schemas {
+		on := "`" + strings.ReplaceAll(schema, "`", "``") + "`"
+		_, err := conn.ExecContext(ctx, "LOCK TABLES "+on+".`#remora: no such table` READ")
+		if err = classify(ctx, err); errors.Is(err, ErrNotAllowed) {
+			grants = append(grants, on+".*")
+		} else if ctx.Err() != nil || code.Of(err) == code.ServerGone {
+			return fmt.Errorf("check the privileges: %w", err)
+		}
+	}
+	if len(grants) == 0 {
+		return nil
+	}
+	var account string
+	if err := conn.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&account); err != nil {
+		return fmt.Errorf("check the privileges: %w", classify(ctx, err))
+	}
+	for i, on := range grants {
+		grants[i] = "GRANT SELECT, LOCK TABLES ON " + on + " TO " + quoteAccount(account) + ";"
+	}
+	return code.Hint(code.Privilege, strings.Join(grants, " "), "tables of other engines than InnoDB cannot be locked against writes: SELECT and LOCK TABLES are missing")
 }
 
 // CheckPrivileges returns the privileges that the account lacks, in a fixed order.

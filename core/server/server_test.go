@@ -36,6 +36,7 @@ func TestLiveServer(t *testing.T) {
 	t.Run("consumer", func(t *testing.T) { testConsumer(t, s, root) })
 	t.Run("connect", func(t *testing.T) { testConnect(t, s) })
 	t.Run("privileges", func(t *testing.T) { testPrivileges(t, s) })
+	t.Run("may lock tables", func(t *testing.T) { testMayLock(t, s) })
 	t.Run("killed connection", func(t *testing.T) { testKilled(t, s) })
 	t.Run("orphan", func(t *testing.T) { testOrphan(t, s) })
 }
@@ -217,7 +218,7 @@ func testConnect(t *testing.T, s *mysqldtest.Server) {
 func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 	all := []struct{ privilege, on string }{
 		{"BACKUP_ADMIN", "*.*"}, {"SELECT", "performance_schema.log_status"}, {"PROCESS", "*.*"}, {"REPLICATION CLIENT", "*.*"},
-		{"SHOW DATABASES", "*.*"}, {"RELOAD", "*.*"}, {"FLUSH_TABLES", "*.*"}, {"SELECT", "performance_schema.metadata_locks"},
+		{"SHOW DATABASES", "*.*"}, {"RELOAD", "*.*"}, {"SELECT", "performance_schema.metadata_locks"},
 		{"SELECT", "performance_schema.threads"}, {"SELECT", "performance_schema.keyring_component_status"},
 		{"SELECT", "performance_schema.error_log"}, {"SELECT", "performance_schema.replication_applier_status_by_worker"},
 		{"SELECT", "performance_schema.keyring_keys"},
@@ -228,8 +229,7 @@ func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 			role, user := fmt.Sprintf("r%d", i), fmt.Sprintf("o'u%d", i)
 			s.Exec(fmt.Sprintf("CREATE ROLE %s", role), fmt.Sprintf("CREATE USER `%s`@localhost DEFAULT ROLE %s", user, role))
 			for j, p := range all {
-				// RELOAD implies FLUSH_TABLES.
-				if j != i && !(without.privilege == "FLUSH_TABLES" && p.privilege == "RELOAD") {
+				if j != i {
 					s.Exec(fmt.Sprintf("GRANT %s ON %s TO %s", p.privilege, p.on, role))
 				}
 			}
@@ -240,7 +240,7 @@ func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 			}
 			want := fmt.Sprintf("GRANT %s ON %s TO 'o''u%d'@'localhost'", without.privilege, without.on, i)
 			k := slices.IndexFunc(missing, func(m server.Missing) bool { return m.Grant == want })
-			if k < 0 || len(missing) != 1 && without.privilege != "FLUSH_TABLES" {
+			if k < 0 || len(missing) != 1 {
 				t.Fatalf("missing: got %+v, want %s", missing, want)
 			}
 			if missing[k].Optional != (i >= required) {
@@ -269,6 +269,20 @@ func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 				t.Errorf("after %s: got %+v, %v", want, again, err)
 			}
 		})
+	}
+}
+
+// testMayLock: both privileges are asked for, each schema for itself, and nobody is waited for.
+func testMayLock(t *testing.T, s *mysqldtest.Server) {
+	s.Exec("CREATE USER locker@localhost", "GRANT SELECT, LOCK TABLES ON `may``lock`.* TO locker@localhost", "GRANT SELECT ON half.* TO locker@localhost")
+	account := connect(t, server.Config{Socket: s.Socket, User: "locker"})
+	if err := account.MayLock(t.Context(), []string{"may`lock"}); err != nil {
+		t.Errorf("with both: %v", err)
+	}
+	err := account.MayLock(t.Context(), []string{"half", "may`lock", "none"})
+	const want = "GRANT SELECT, LOCK TABLES ON `half`.* TO 'locker'@'localhost'; GRANT SELECT, LOCK TABLES ON `none`.* TO 'locker'@'localhost';"
+	if code.Of(err) != code.Privilege || code.HintOf(err) != want {
+		t.Errorf("got %v (code %d, hint %q), want code %d and %q", err, code.Of(err), code.HintOf(err), code.Privilege, want)
 	}
 }
 

@@ -20,11 +20,15 @@ type locker struct {
 // acquireGrace is what a plugin gets beyond the wait, to find out who blocks.
 const acquireGrace = 10 * time.Second
 
-func (l *locker) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+func (l *locker) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
 	id := rand.Text()
 	var answer *pb.AcquireResponse
-	err := l.p.call(ctx, "acquire", wait+acquireGrace, func(ctx context.Context) (err error) {
-		answer, err = l.c.Acquire(ctx, &pb.AcquireRequest{LockId: id, Scope: string(scope), WaitUs: wait.Microseconds()})
+	r := &pb.AcquireRequest{LockId: id, Scope: string(ask.Scope), WaitUs: ask.Wait.Microseconds(), PendingUs: ask.Pending.Microseconds()}
+	for _, t := range ask.Tables {
+		r.Tables = append(r.Tables, &pb.Table{Schema: t.Schema, Name: t.Name})
+	}
+	err := l.p.call(ctx, "acquire", ask.Wait+acquireGrace, func(ctx context.Context) (err error) {
+		answer, err = l.c.Acquire(ctx, r)
 		return err
 	})
 	if err != nil {
@@ -41,7 +45,7 @@ func (l *locker) Acquire(ctx context.Context, scope plug.Scope, wait time.Durati
 		h.watch(ctx)
 		return h, nil
 	case *pb.AcquireResponse_TimedOut:
-		return nil, l.p.coded(fmt.Errorf("%s: %w", l.p.label, timeout(scope, wait, r.TimedOut)))
+		return nil, l.p.coded(fmt.Errorf("%s: %w", l.p.label, timeout(ask, r.TimedOut)))
 	}
 	return nil, l.p.hang("its answer to acquire was empty")
 }
@@ -58,8 +62,8 @@ func (l *locker) abandon(ctx context.Context, id string) {
 	}
 }
 
-func timeout(scope plug.Scope, wait time.Duration, t *pb.TimedOut) error {
-	late := &plug.LockTimeout{Scope: scope, Wait: wait}
+func timeout(ask plug.Ask, t *pb.TimedOut) error {
+	late := &plug.LockTimeout{Scope: ask.Scope, Wait: ask.Wait, Pending: time.Duration(t.PendingUs) * time.Microsecond}
 	for _, b := range t.Blockers {
 		late.Blockers = append(late.Blockers, plug.Blocker{
 			ProcessID: b.ProcessId,

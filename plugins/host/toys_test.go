@@ -36,9 +36,9 @@ func newToyLock(raw, server json.RawMessage) (plug.Lock, error) {
 	return l, sdk.Decode(server, &l.server)
 }
 
-func (l *toyLock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+func (l *toyLock) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
 	if l.Timeouts {
-		return nil, &plug.LockTimeout{Scope: scope, Wait: wait, Blockers: []plug.Blocker{{ProcessID: 7, User: "joe", Since: time.Minute, Statement: "ALTER"}}}
+		return nil, &plug.LockTimeout{Scope: ask.Scope, Wait: ask.Wait, Blockers: []plug.Blocker{{ProcessID: 7, User: "joe", Since: time.Minute, Statement: "ALTER"}}}
 	}
 	// It is granted also to somebody who has left: the plugin must give it back.
 	if l.Slow {
@@ -104,7 +104,7 @@ func exists(path string) bool {
 func TestLock(t *testing.T) {
 	p, file := startLock(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	h, err := p.Lock().Acquire(ctx, plug.ScopeBackup, time.Second)
+	h, err := p.Lock().Acquire(ctx, plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestLock(t *testing.T) {
 
 func TestLockTimeoutNamesBlockers(t *testing.T) {
 	p, _ := startLock(t, map[string]any{"timeouts": true})
-	_, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, time.Second)
+	_, err := p.Lock().Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second})
 	var late *plug.LockTimeout
 	if !errors.As(err, &late) || !errors.Is(err, plug.ErrLockTimeout) || code.Of(err) != code.Lock {
 		t.Fatalf("got %v", err)
@@ -146,7 +146,7 @@ func TestLockOfACancelledCallerIsNotKept(t *testing.T) {
 	p, file := startLock(t, map[string]any{"slow": true})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := p.Lock().Acquire(ctx, plug.ScopeBackup, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := p.Lock().Acquire(ctx, plug.Ask{Scope: plug.ScopeBackup, Wait: time.Minute}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want the caller's deadline", err)
 	}
 	for end := time.Now().Add(20 * time.Second); exists(file); time.Sleep(5 * time.Millisecond) {
@@ -158,7 +158,7 @@ func TestLockOfACancelledCallerIsNotKept(t *testing.T) {
 
 func TestLockLostIsTold(t *testing.T) {
 	p, _ := startLock(t, map[string]any{"loses": true})
-	h, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, time.Second)
+	h, err := p.Lock().Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestLockLostIsTold(t *testing.T) {
 
 func TestLockIsLostWithItsPlugin(t *testing.T) {
 	p, _ := startLock(t, nil)
-	h, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, time.Second)
+	h, err := p.Lock().Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestLockIsLostWithItsPlugin(t *testing.T) {
 func TestStuckReleaseKillsThePlugin(t *testing.T) {
 	needs.Time(t)
 	p, _ := startLock(t, map[string]any{"stuck": true})
-	h, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, time.Second)
+	h, err := p.Lock().Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestStuckReleaseKillsThePlugin(t *testing.T) {
 
 func TestCloseReleasesLocks(t *testing.T) {
 	p, file := startLock(t, nil)
-	if _, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, time.Second); err != nil {
+	if _, err := p.Lock().Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Close(t.Context()); err != nil || exists(file) {

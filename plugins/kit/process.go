@@ -83,7 +83,7 @@ func (s *subject) works(t plugtest.T, p *host.Plugin) error {
 		}
 		return nil
 	case host.Lock:
-		h, err := p.Lock().Acquire(ctx, plug.ScopeBackup, 10*time.Second)
+		h, err := p.Lock().Acquire(ctx, plug.Ask{Scope: plug.ScopeBackup, Wait: 10 * time.Second})
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func endsWithHost(t plugtest.T, s *subject) {
 	p := s.start(t)
 	defer closeQuietly(t, p)
 	if s.kit.Spec.Kind == host.Lock {
-		if _, err := p.Lock().Acquire(t.Context(), plug.ScopeBackup, 10*time.Second); err != nil {
+		if _, err := p.Lock().Acquire(t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: 10 * time.Second}); err != nil {
 			t.Fatalf("acquire: %v", err)
 		}
 	}

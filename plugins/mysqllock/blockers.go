@@ -22,19 +22,48 @@ JOIN performance_schema.threads t ON t.thread_id = h.owner_thread_id
 WHERE me.processlist_id = ? AND t.processlist_id IS NOT NULL
 ORDER BY 3 DESC LIMIT 5`
 
-// A flush waits for tables in use, which are no metadata locks: statements that have run
-// for longer than the wait has lasted.
-const older = `SELECT processlist_id, COALESCE(CONCAT(processlist_user, '@', processlist_host), ''),
-	processlist_time, COALESCE(processlist_info, '')
-FROM performance_schema.threads
-WHERE type = 'FOREGROUND' AND processlist_command IN ('Query', 'Execute')
-	AND processlist_id NOT IN (?, CONNECTION_ID()) AND processlist_time >= ?
-	AND EXISTS (SELECT 1 FROM performance_schema.threads WHERE processlist_id = ? AND processlist_state LIKE '%flush%')
-ORDER BY 3 DESC LIMIT 5`
+// inTheWay are sessions that would make a lock wait; the condition follows.
+const inTheWay = `SELECT DISTINCT t.processlist_id, COALESCE(CONCAT(t.processlist_user, '@', t.processlist_host), ''),
+	COALESCE(t.processlist_time, 0), COALESCE(t.processlist_info, t.processlist_command, '')
+FROM performance_schema.metadata_locks h JOIN performance_schema.threads t ON t.thread_id = h.owner_thread_id
+WHERE t.processlist_id IS NOT NULL AND t.processlist_id <> CONNECTION_ID() AND `
+
+const (
+	// long is what has lasted for so long that it may last longer: nobody is made to wait
+	// behind it because of us. The server tells it in whole seconds.
+	long = 2 * time.Second
+	// chance is for how long a moment is looked for in which the lock is granted at once
+	// although statements that are short come one after the other. If there is none, the
+	// request waits for some of them.
+	chance = 500 * time.Millisecond
+)
+
+// clear waits until the lock can be asked for without keeping others waiting: until nobody
+// is in its way, or nobody who has been for long. If that is not so by the end, it returns
+// those who are. Where it cannot be seen, it has to be asked.
+func (s *session) clear(ctx context.Context, words statements, end time.Time) ([]plug.Blocker, error) {
+	begun := time.Now()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		all := ask(once, s.conn, inTheWay+words.inWay+" ORDER BY 3 DESC LIMIT 5")
+		cancel()
+		if len(all) == 0 || all[0].Since < long && time.Since(begun) >= chance {
+			return nil, nil
+		}
+		if time.Now().Add(pause).After(end) {
+			return all, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
 
 // blockers names who stands in the way of the session, as far as it may be known: the
 // account may not be allowed to see that, and that is no reason to fail.
-func (s *session) blockers(ctx context.Context, waited time.Duration) []plug.Blocker {
+func (s *session) blockers(ctx context.Context) []plug.Blocker {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := s.beside(ctx)
@@ -42,10 +71,7 @@ func (s *session) blockers(ctx context.Context, waited time.Duration) []plug.Blo
 		return nil
 	}
 	defer conn.Close()
-	if b := ask(ctx, conn, holders, s.id); len(b) > 0 {
-		return b
-	}
-	return ask(ctx, conn, older, s.id, int(waited.Seconds()), s.id)
+	return ask(ctx, conn, holders, s.id)
 }
 
 func ask(ctx context.Context, conn *sql.Conn, query string, args ...any) []plug.Blocker {

@@ -7,6 +7,7 @@
 package mysqllock
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql"
@@ -15,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -83,61 +83,51 @@ func Open(c Config, s sdk.Server) (*Lock, error) {
 // Drain ends what is left of the sessions, and with them their locks.
 func (l *Lock) Drain(context.Context) error { return l.db.Close() }
 
-// statements are those of one scope on one kind of server.
-type statements struct {
-	lock   []string // the last one takes the lock
-	unlock string
-}
-
-func (l *Lock) statements(ctx context.Context, s *session, scope plug.Scope) (statements, error) {
-	switch scope {
-	case plug.ScopeTables:
-		// The first flush waits for long statements while writes still go on.
-		return statements{[]string{"FLUSH NO_WRITE_TO_BINLOG TABLES", "FLUSH TABLES WITH READ LOCK"}, "UNLOCK TABLES"}, nil
-	case plug.ScopeBackup:
-	default:
-		return statements{}, fmt.Errorf("scope %q: %w", scope, plug.ErrInvalid)
-	}
-	var comment string
-	if err := s.conn.QueryRowContext(ctx, "SELECT @@version_comment").Scan(&comment); err != nil {
-		return statements{}, fmt.Errorf("ask for the kind of server: %w", err)
-	}
-	if strings.Contains(comment, "Percona") {
-		return statements{[]string{"LOCK TABLES FOR BACKUP"}, "UNLOCK TABLES"}, nil
-	}
-	return statements{[]string{"LOCK INSTANCE FOR BACKUP"}, "UNLOCK INSTANCE"}, nil
-}
-
 // Acquire is plug.Lock's. No statement runs under ctx: the driver would drop the
 // connection, and the server would find out later.
-func (l *Lock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+func (l *Lock) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait+2*patience)
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), ask.Wait+2*patience)
 	defer cancel()
-	s, err := l.session(own, wait)
+	s, err := l.session(own, ask.Most())
 	if err != nil {
 		return nil, known(err)
 	}
-	words, err := l.statements(own, s, scope)
+	words, err := s.statements(own, ask)
 	if err != nil {
 		s.end()
+		return nil, known(err)
+	}
+	late := &plug.LockTimeout{Scope: ask.Scope, Wait: ask.Wait}
+	end := time.Now().Add(ask.Wait)
+	if late.Blockers, err = s.clear(ctx, words, end); err != nil || len(late.Blockers) > 0 {
+		s.end()
+		return nil, cmp.Or(err, error(late))
+	}
+	if err := s.leaveOut(own, &words); err != nil {
+		s.end()
+		if number(err) == errLockWaitTimeout {
+			return nil, late
+		}
 		return nil, known(err)
 	}
 	begun := time.Now()
 	result := make(chan error, 1)
 	go func() { result <- s.exec(own, words.lock) }()
-	why, err := s.await(ctx, wait, result)
+	why, err := s.await(ctx, min(ask.Most(), max(time.Millisecond, time.Until(end))), result)
+	late.Pending = time.Since(begun)
 	if err == nil {
-		return hold(s, words.unlock, time.Since(begun)), nil
+		return hold(s, words.unlock, late.Pending), nil
 	}
 	cancel() // a statement that is still under way would keep the connection
 	s.end()
 	if why.late || number(err) == errLockWaitTimeout {
-		return nil, &plug.LockTimeout{Scope: scope, Wait: wait, Blockers: why.blockers}
+		late.Blockers = why.blockers
+		return nil, late
 	}
-	return nil, known(fmt.Errorf("take the %s lock: %w", scope, err))
+	return nil, known(fmt.Errorf("take the %s lock: %w", ask.Scope, err))
 }
 
 // waiting is what was seen while the lock was waited for.
@@ -150,7 +140,6 @@ type waiting struct {
 // could not be known.
 func (s *session) await(ctx context.Context, wait time.Duration, result <-chan error) (waiting, error) {
 	var w waiting
-	begun := time.Now()
 	// The server counts in seconds, and only part of a statement's waits.
 	limit := time.NewTimer(wait + 100*time.Millisecond)
 	defer limit.Stop()
@@ -161,7 +150,7 @@ func (s *session) await(ctx context.Context, wait time.Duration, result <-chan e
 		case err := <-result:
 			return w, err
 		case <-look.C:
-			if b := s.blockers(ctx, time.Since(begun)); len(b) > 0 {
+			if b := s.blockers(ctx); len(b) > 0 {
 				w.blockers = b
 			}
 			look.Reset(time.Second)
@@ -261,6 +250,15 @@ const (
 	errDBAccessDenied   = 1044
 	errSpecificAccess   = 1227
 	errLockWaitTimeout  = 1205
+	errCantOpenFile     = 1016
+	errFileNotFound     = 1017
+	errNotAKeyFile      = 1034
+	errOldKeyFile       = 1035
+	errNoSuchTable      = 1146
+	errWrongMergeTable  = 1168
+	errCrashed          = 1194
+	errCrashedRepair    = 1195
+	errUnknownEngine    = 1286
 	errQueryInterrupted = 1317
 )
 

@@ -52,7 +52,7 @@ func plugin(ctx context.Context, socket string) (*host.Plugin, error) {
 func playHost(socket string) {
 	p, err := plugin(context.Background(), socket)
 	if err == nil {
-		_, err = p.Lock().Acquire(context.Background(), plug.ScopeBackup, 10*time.Second)
+		_, err = p.Lock().Acquire(context.Background(), plug.Ask{Scope: plug.ScopeBackup, Wait: 10 * time.Second})
 	}
 	fmt.Println("locked", err)
 	select {}
@@ -79,7 +79,7 @@ func (w *world) start() {
 
 func (w *world) acquire(scope plug.Scope) plug.Held {
 	w.t.Helper()
-	h, err := w.lock.Acquire(w.t.Context(), scope, 20*time.Second)
+	h, err := w.lock.Acquire(w.t.Context(), plug.Ask{Scope: scope, Wait: 20 * time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -131,6 +131,7 @@ func TestOnServer(t *testing.T) {
 		"locked and released":  lockedAndReleased,
 		"tables":               tables,
 		"blocked":              blocked,
+		"in nobody's way":      inNobodysWay,
 		"cancelled":            cancelled,
 		"connection killed":    connectionKilled,
 		"query killed":         queryKilled,
@@ -174,13 +175,79 @@ func lockedAndReleased(w *world) {
 	}
 }
 
+// tables: only those that are named are locked, against writes and nothing else.
 func tables(w *world) {
-	h := w.acquire(plug.ScopeTables)
-	if err := w.try("UPDATE t.a SET x=x+1"); number(err) != errLockWaitTimeout {
-		w.t.Errorf("DML: got %v, want a timeout", err)
+	w.server.Exec("CREATE TABLE t.m (i INT) ENGINE=MyISAM", "CREATE TABLE t.`q``s\\\\'x` (i INT, KEY (i)) ENGINE=MyISAM DELAY_KEY_WRITE=1")
+	defer w.server.Exec("DROP TABLE t.m, t.`q``s\\\\'x`")
+	reader := w.reads("t.m") // it has been reading for long, and goes on
+	defer reader()
+	h, err := w.lock.Acquire(w.t.Context(), plug.Ask{Scope: plug.ScopeTables, Wait: time.Second, Tables: []plug.Table{{Schema: "t", Name: "m"}, {Schema: "t", Name: "q`s\\\\'x"}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for statement, waits := range map[string]bool{
+		"INSERT INTO t.m VALUES (1)": true, "INSERT INTO t.`q``s\\\\'x` VALUES (1)": true,
+		"SELECT * FROM t.m": false, "UPDATE t.a SET x=x+1": false, "ALTER TABLE t.a COMMENT 'goes on'": false,
+	} {
+		if err := w.try(statement); (number(err) == errLockWaitTimeout) != waits || err != nil && !waits {
+			w.t.Errorf("%s: got %v, want it to wait: %v", statement, err, waits)
+		}
 	}
 	if _, err := h.Release(w.t.Context()); err != nil {
 		w.t.Error(err)
+	}
+}
+
+// reads keeps a statement reading from a table.
+func (w *world) reads(table string) (stop func()) {
+	w.t.Helper()
+	w.server.Exec("INSERT INTO " + table + " VALUES (1)")
+	conn, err := w.db.Conn(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var id uint64
+	if err := conn.QueryRowContext(w.t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		w.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = conn.ExecContext(context.Background(), "SELECT *, SLEEP(600) FROM "+table)
+	}()
+	w.until("it reads", fmt.Sprintf("SELECT COUNT(*) FROM information_schema.processlist WHERE id=%d AND state='User sleep'", id))
+	return func() {
+		w.server.Exec(fmt.Sprintf("KILL %d", id))
+		<-done
+		conn.Close()
+	}
+}
+
+// inNobodysWay: while somebody's DDL takes long, the backup lock is not even asked for, so
+// other DDL goes on.
+func inNobodysWay(w *world) {
+	unblock := w.block()
+	defer unblock()
+	time.Sleep(long)
+	w.server.Exec("CREATE TABLE IF NOT EXISTS t.b (i INT)")
+	got := make(chan error, 1)
+	go func() {
+		_, err := w.lock.Acquire(w.t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: 4 * time.Second, Pending: time.Second})
+		got <- err
+	}()
+	for {
+		select {
+		case err := <-got:
+			var late *plug.LockTimeout
+			if !errors.As(err, &late) || late.Pending != 0 || len(late.Blockers) == 0 || !strings.Contains(late.Blockers[0].Statement, "ALTER TABLE t.a COMMENT") {
+				w.t.Errorf("got %v (%+v), want a timeout that names the ALTER, without having asked", err, late)
+			}
+			return
+		default:
+			if err := w.try("ALTER TABLE t.b COMMENT 'goes on'"); err != nil {
+				w.t.Errorf("DDL meanwhile: %v", err)
+			}
+		}
 	}
 }
 
@@ -188,7 +255,7 @@ func tables(w *world) {
 func blocked(w *world) {
 	unblock := w.block()
 	defer unblock()
-	_, err := w.lock.Acquire(w.t.Context(), plug.ScopeBackup, 2*time.Second)
+	_, err := w.lock.Acquire(w.t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: 2 * time.Second})
 	var late *plug.LockTimeout
 	if !errors.As(err, &late) || len(late.Blockers) == 0 {
 		w.t.Fatalf("got %v, want a timeout with blockers", err)
@@ -223,7 +290,7 @@ func cancelled(w *world) {
 		w.t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.ExecContext(w.t.Context(), "FLUSH TABLES WITH READ LOCK"); err != nil {
+	if _, err := conn.ExecContext(w.t.Context(), "LOCK TABLES t.a WRITE"); err != nil {
 		w.t.Fatal(err)
 	}
 	altered := make(chan error, 1)
@@ -231,11 +298,11 @@ func cancelled(w *world) {
 		_, err := w.db.Exec("ALTER TABLE t.a COMMENT 'waits'")
 		altered <- err
 	}()
-	const waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'LOCK INSTANCE%' OR info LIKE 'FLUSH TABLES WITH%'"
+	const waiting = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'LOCK INSTANCE%' OR info LIKE 'LOCK TABLES%READ%'"
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() {
-		h, err := w.lock.Acquire(ctx, plug.ScopeTables, time.Minute)
+		h, err := w.lock.Acquire(ctx, plug.Ask{Scope: plug.ScopeTables, Wait: time.Minute, Tables: []plug.Table{{Schema: "t", Name: "a"}}})
 		if err == nil {
 			_, err = h.Release(w.t.Context())
 		}
@@ -361,13 +428,13 @@ func privileges(w *world) {
 		w.t.Fatal(err)
 	}
 	defer l.Drain(w.t.Context())
-	if _, err := l.Acquire(w.t.Context(), plug.ScopeBackup, time.Second); !errors.Is(err, plug.ErrPermission) {
+	if _, err := l.Acquire(w.t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second}); !errors.Is(err, plug.ErrPermission) {
 		w.t.Errorf("got %v, want ErrPermission", err)
 	}
 }
 
 func unknownScope(w *world) {
-	if _, err := w.lock.Acquire(w.t.Context(), "everything", time.Second); !errors.Is(err, plug.ErrInvalid) {
+	if _, err := w.lock.Acquire(w.t.Context(), plug.Ask{Scope: "everything", Wait: time.Second}); !errors.Is(err, plug.ErrInvalid) {
 		w.t.Errorf("got %v, want ErrInvalid", err)
 	}
 }
@@ -377,7 +444,7 @@ func noServer(w *world) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := l.Acquire(w.t.Context(), plug.ScopeBackup, time.Second); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := l.Acquire(w.t.Context(), plug.Ask{Scope: plug.ScopeBackup, Wait: time.Second}); err == nil || !strings.Contains(err.Error(), "no such file") {
 		w.t.Errorf("got %v", err)
 	}
 }

@@ -128,7 +128,7 @@ func (s *lockServer) Acquire(ctx context.Context, r *pb.AcquireRequest) (*pb.Acq
 	s.locks[r.LockId] = k
 	s.mu.Unlock()
 
-	held, err := made.Acquire(ctx, plug.Scope(r.Scope), time.Duration(r.WaitUs)*time.Microsecond)
+	held, err := made.Acquire(ctx, asked(r))
 	if err == nil && ctx.Err() != nil {
 		// Granted to nobody: the host has stopped waiting.
 		rctx, done := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)
@@ -152,13 +152,21 @@ func (s *lockServer) Acquire(ctx context.Context, r *pb.AcquireRequest) (*pb.Acq
 	return &pb.AcquireResponse{Result: &pb.AcquireResponse_Granted{Granted: granted}}, nil
 }
 
+func asked(r *pb.AcquireRequest) plug.Ask {
+	ask := plug.Ask{Scope: plug.Scope(r.Scope), Wait: time.Duration(r.WaitUs) * time.Microsecond, Pending: time.Duration(r.PendingUs) * time.Microsecond}
+	for _, t := range r.Tables {
+		ask.Tables = append(ask.Tables, plug.Table{Schema: t.Schema, Name: t.Name})
+	}
+	return ask
+}
+
 // refusal is the answer to an Acquire that did not get its lock.
 func refusal(err error) (*pb.AcquireResponse, error) {
 	var late *plug.LockTimeout
 	if !errors.As(err, &late) {
 		return nil, wire.ToStatus(err)
 	}
-	out := &pb.TimedOut{}
+	out := &pb.TimedOut{PendingUs: late.Pending.Microseconds()}
 	for _, b := range late.Blockers {
 		out.Blockers = append(out.Blockers, &pb.Blocker{
 			ProcessId: b.ProcessID,

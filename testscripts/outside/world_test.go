@@ -140,7 +140,7 @@ func (w *world) configure(keyring string) error {
 	if keyring != "" {
 		text += fmt.Sprintf("keyring_file = %q\n", keyring)
 	}
-	text += fmt.Sprintf("[state]\ndir = %q\n[backup]\nlock_wait_timeout = \"10s\"\n[storage]\nplugin = %q\nargs = [%q]\n[storage.config]\npath = %q\n", filepath.Join(w.dir, "state"), self, storageWord, filepath.Join(w.dir, "repo"))
+	text += fmt.Sprintf("[state]\ndir = %q\n[backup]\nlock_patience = \"10s\"\n[storage]\nplugin = %q\nargs = [%q]\n[storage.config]\npath = %q\n", filepath.Join(w.dir, "state"), self, storageWord, filepath.Join(w.dir, "repo"))
 	for _, name := range sorted(w.d.storage) {
 		text += name + " = " + w.d.storage[name] + "\n"
 	}

@@ -308,7 +308,7 @@ func (s *source) within(t *testing.T, statements []string, f func()) {
 	}
 }
 
-const impatient = "[backup]\nlock_wait_timeout = \"1s\"\n"
+const impatient = "[backup]\nlock_patience = \"1s\"\n"
 
 // blocked: DDL that waits for a transaction holds what the backup lock conflicts with.
 func blocked(t *testing.T, b *bench) {
@@ -335,9 +335,9 @@ func blocked(t *testing.T, b *bench) {
 	}
 }
 
-// behindAStatement: FLUSH TABLES waits for a statement that uses a table.
+// behindAStatement: a table without a log is written to, so its lock is not granted.
 func behindAStatement(t *testing.T, b *bench) {
-	c := b.configured(t, impatient, syncpoint.LockOthers)
+	c := b.configured(t, impatient, syncpoint.LockLook)
 	b.source.within(t, []string{"LOCK TABLES shop.old WRITE", "UNLOCK TABLES"}, func() {
 		_, _ = c.p.sync(t.Context(), "resume", string(c.o.point))
 		<-c.p.done

@@ -81,6 +81,7 @@ var account = []string{
 	"CREATE USER 'remora'@'localhost' IDENTIFIED BY 'stop-it'",
 	"GRANT BACKUP_ADMIN, PROCESS, RELOAD, REPLICATION CLIENT, SHOW DATABASES ON *.* TO 'remora'@'localhost'",
 	"GRANT SELECT ON performance_schema.log_status TO 'remora'@'localhost'",
+	"GRANT SELECT, LOCK TABLES ON shop.* TO 'remora'@'localhost'",
 	"GRANT SELECT ON performance_schema.metadata_locks TO 'remora'@'localhost'",
 	"GRANT SELECT ON performance_schema.threads TO 'remora'@'localhost'",
 }

@@ -66,8 +66,8 @@ type wrong struct {
 	how func(*wrongHeld)
 }
 
-func (w wrong) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
-	h, err := w.Lock.Acquire(ctx, scope, wait)
+func (w wrong) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
+	h, err := w.Lock.Acquire(ctx, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +83,8 @@ type heldNowhere struct{ plug.Held }
 
 func (heldNowhere) Locked() plug.Locked { return plug.Locked{UUID: "u"} }
 
-func (n nowhere) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
-	h, err := n.Lock.Acquire(ctx, scope, wait)
+func (n nowhere) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
+	h, err := n.Lock.Acquire(ctx, ask)
 	return heldNowhere{h}, err
 }
 
@@ -129,22 +129,23 @@ func (h *wrongHeld) Lost() <-chan struct{} {
 // uncancelled does not hear a cancellation.
 type uncancelled struct{ plug.Lock }
 
-func (l uncancelled) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
-	return l.Lock.Acquire(context.WithoutCancel(ctx), scope, wait)
+func (l uncancelled) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
+	return l.Lock.Acquire(context.WithoutCancel(ctx), ask)
 }
 
 // anyScope takes every scope for the same.
 type anyScope struct{ plug.Lock }
 
-func (l anyScope) Acquire(ctx context.Context, _ plug.Scope, wait time.Duration) (plug.Held, error) {
-	return l.Lock.Acquire(ctx, plug.ScopeBackup, wait)
+func (l anyScope) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
+	ask.Scope = plug.ScopeBackup
+	return l.Lock.Acquire(ctx, ask)
 }
 
 // vague does not say who blocks, nor that it is a timeout.
 type vague struct{ plug.Lock }
 
-func (l vague) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
-	h, err := l.Lock.Acquire(ctx, scope, wait)
+func (l vague) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
+	h, err := l.Lock.Acquire(ctx, ask)
 	if err != nil {
 		return nil, errors.New("no")
 	}
@@ -154,6 +155,7 @@ func (l vague) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration
 // impatient waits for less than it is told to.
 type impatient struct{ plug.Lock }
 
-func (l impatient) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
-	return l.Lock.Acquire(ctx, scope, min(wait, time.Millisecond))
+func (l impatient) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
+	ask.Wait = min(ask.Wait, time.Millisecond)
+	return l.Lock.Acquire(ctx, ask)
 }

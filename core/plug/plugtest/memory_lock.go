@@ -45,12 +45,12 @@ func (l *MemoryLock) Lose() {
 }
 
 // Acquire is plug.Lock's.
-func (l *MemoryLock) Acquire(ctx context.Context, scope plug.Scope, wait time.Duration) (plug.Held, error) {
+func (l *MemoryLock) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	if scope != plug.ScopeBackup && scope != plug.ScopeTables {
-		return nil, fmt.Errorf("scope %q: %w", scope, plug.ErrInvalid)
+	if ask.Scope != plug.ScopeBackup && ask.Scope != plug.ScopeTables {
+		return nil, fmt.Errorf("scope %q: %w", ask.Scope, plug.ErrInvalid)
 	}
 	begun := time.Now()
 	l.mu.Lock()
@@ -61,8 +61,8 @@ func (l *MemoryLock) Acquire(ctx context.Context, scope plug.Scope, wait time.Du
 		case <-blocked:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(wait):
-			return nil, &plug.LockTimeout{Scope: scope, Wait: wait, Blockers: blockers}
+		case <-time.After(ask.Wait):
+			return nil, &plug.LockTimeout{Scope: ask.Scope, Wait: ask.Wait, Pending: ask.Most(), Blockers: blockers}
 		}
 	}
 	h := &memoryHeld{l: l, granted: time.Now(), waited: time.Since(begun), lost: make(chan struct{})}

@@ -24,8 +24,10 @@ const (
 type AcquireRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LockId        string                 `protobuf:"bytes,1,opt,name=lock_id,json=lockId,proto3" json:"lock_id,omitempty"`
-	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`                  // "backup" or "tables"
-	WaitUs        int64                  `protobuf:"varint,3,opt,name=wait_us,json=waitUs,proto3" json:"wait_us,omitempty"` // microseconds
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`                           // "backup" or "tables"
+	WaitUs        int64                  `protobuf:"varint,3,opt,name=wait_us,json=waitUs,proto3" json:"wait_us,omitempty"`          // microseconds
+	PendingUs     int64                  `protobuf:"varint,4,opt,name=pending_us,json=pendingUs,proto3" json:"pending_us,omitempty"` // microseconds; 0: all of wait_us
+	Tables        []*Table               `protobuf:"bytes,5,rep,name=tables,proto3" json:"tables,omitempty"`                         // of scope "tables": these and no others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -81,6 +83,72 @@ func (x *AcquireRequest) GetWaitUs() int64 {
 	return 0
 }
 
+func (x *AcquireRequest) GetPendingUs() int64 {
+	if x != nil {
+		return x.PendingUs
+	}
+	return 0
+}
+
+func (x *AcquireRequest) GetTables() []*Table {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+type Table struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schema        string                 `protobuf:"bytes,1,opt,name=schema,proto3" json:"schema,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Table) Reset() {
+	*x = Table{}
+	mi := &file_v1_lock_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Table) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Table) ProtoMessage() {}
+
+func (x *Table) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_lock_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Table.ProtoReflect.Descriptor instead.
+func (*Table) Descriptor() ([]byte, []int) {
+	return file_v1_lock_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Table) GetSchema() string {
+	if x != nil {
+		return x.Schema
+	}
+	return ""
+}
+
+func (x *Table) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type AcquireResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Result:
@@ -94,7 +162,7 @@ type AcquireResponse struct {
 
 func (x *AcquireResponse) Reset() {
 	*x = AcquireResponse{}
-	mi := &file_v1_lock_proto_msgTypes[1]
+	mi := &file_v1_lock_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -106,7 +174,7 @@ func (x *AcquireResponse) String() string {
 func (*AcquireResponse) ProtoMessage() {}
 
 func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[1]
+	mi := &file_v1_lock_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -119,7 +187,7 @@ func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireResponse.ProtoReflect.Descriptor instead.
 func (*AcquireResponse) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{1}
+	return file_v1_lock_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AcquireResponse) GetResult() isAcquireResponse_Result {
@@ -178,7 +246,7 @@ type Granted struct {
 
 func (x *Granted) Reset() {
 	*x = Granted{}
-	mi := &file_v1_lock_proto_msgTypes[2]
+	mi := &file_v1_lock_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -190,7 +258,7 @@ func (x *Granted) String() string {
 func (*Granted) ProtoMessage() {}
 
 func (x *Granted) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[2]
+	mi := &file_v1_lock_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -203,7 +271,7 @@ func (x *Granted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Granted.ProtoReflect.Descriptor instead.
 func (*Granted) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{2}
+	return file_v1_lock_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Granted) GetOwner() uint64 {
@@ -237,13 +305,14 @@ func (x *Granted) GetServerStarted() int64 {
 type TimedOut struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Blockers      []*Blocker             `protobuf:"bytes,1,rep,name=blockers,proto3" json:"blockers,omitempty"`
+	PendingUs     int64                  `protobuf:"varint,2,opt,name=pending_us,json=pendingUs,proto3" json:"pending_us,omitempty"` // microseconds for which the server was asked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TimedOut) Reset() {
 	*x = TimedOut{}
-	mi := &file_v1_lock_proto_msgTypes[3]
+	mi := &file_v1_lock_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -255,7 +324,7 @@ func (x *TimedOut) String() string {
 func (*TimedOut) ProtoMessage() {}
 
 func (x *TimedOut) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[3]
+	mi := &file_v1_lock_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -268,7 +337,7 @@ func (x *TimedOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimedOut.ProtoReflect.Descriptor instead.
 func (*TimedOut) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{3}
+	return file_v1_lock_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TimedOut) GetBlockers() []*Blocker {
@@ -276,6 +345,13 @@ func (x *TimedOut) GetBlockers() []*Blocker {
 		return x.Blockers
 	}
 	return nil
+}
+
+func (x *TimedOut) GetPendingUs() int64 {
+	if x != nil {
+		return x.PendingUs
+	}
+	return 0
 }
 
 type Blocker struct {
@@ -290,7 +366,7 @@ type Blocker struct {
 
 func (x *Blocker) Reset() {
 	*x = Blocker{}
-	mi := &file_v1_lock_proto_msgTypes[4]
+	mi := &file_v1_lock_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +378,7 @@ func (x *Blocker) String() string {
 func (*Blocker) ProtoMessage() {}
 
 func (x *Blocker) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[4]
+	mi := &file_v1_lock_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +391,7 @@ func (x *Blocker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocker.ProtoReflect.Descriptor instead.
 func (*Blocker) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{4}
+	return file_v1_lock_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Blocker) GetProcessId() uint64 {
@@ -355,7 +431,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_v1_lock_proto_msgTypes[5]
+	mi := &file_v1_lock_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +443,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[5]
+	mi := &file_v1_lock_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +456,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{5}
+	return file_v1_lock_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchRequest) GetLockId() string {
@@ -399,7 +475,7 @@ type LockLost struct {
 
 func (x *LockLost) Reset() {
 	*x = LockLost{}
-	mi := &file_v1_lock_proto_msgTypes[6]
+	mi := &file_v1_lock_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +487,7 @@ func (x *LockLost) String() string {
 func (*LockLost) ProtoMessage() {}
 
 func (x *LockLost) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[6]
+	mi := &file_v1_lock_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +500,7 @@ func (x *LockLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockLost.ProtoReflect.Descriptor instead.
 func (*LockLost) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{6}
+	return file_v1_lock_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LockLost) GetReason() string {
@@ -443,7 +519,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_v1_lock_proto_msgTypes[7]
+	mi := &file_v1_lock_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +531,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[7]
+	mi := &file_v1_lock_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +544,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{7}
+	return file_v1_lock_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CheckRequest) GetLockId() string {
@@ -486,7 +562,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_v1_lock_proto_msgTypes[8]
+	mi := &file_v1_lock_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +574,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[8]
+	mi := &file_v1_lock_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +587,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{8}
+	return file_v1_lock_proto_rawDescGZIP(), []int{9}
 }
 
 type ReleaseRequest struct {
@@ -523,7 +599,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_v1_lock_proto_msgTypes[9]
+	mi := &file_v1_lock_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +611,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[9]
+	mi := &file_v1_lock_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +624,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{9}
+	return file_v1_lock_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReleaseRequest) GetLockId() string {
@@ -567,7 +643,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_v1_lock_proto_msgTypes[10]
+	mi := &file_v1_lock_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +655,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_lock_proto_msgTypes[10]
+	mi := &file_v1_lock_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +668,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_v1_lock_proto_rawDescGZIP(), []int{10}
+	return file_v1_lock_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReleaseResponse) GetHeldUs() int64 {
@@ -606,11 +682,17 @@ var File_v1_lock_proto protoreflect.FileDescriptor
 
 const file_v1_lock_proto_rawDesc = "" +
 	"\n" +
-	"\rv1/lock.proto\x12\x10remora.plugin.v1\"X\n" +
+	"\rv1/lock.proto\x12\x10remora.plugin.v1\"\xa8\x01\n" +
 	"\x0eAcquireRequest\x12\x17\n" +
 	"\alock_id\x18\x01 \x01(\tR\x06lockId\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x17\n" +
-	"\await_us\x18\x03 \x01(\x03R\x06waitUs\"\x8d\x01\n" +
+	"\await_us\x18\x03 \x01(\x03R\x06waitUs\x12\x1d\n" +
+	"\n" +
+	"pending_us\x18\x04 \x01(\x03R\tpendingUs\x12/\n" +
+	"\x06tables\x18\x05 \x03(\v2\x17.remora.plugin.v1.TableR\x06tables\"3\n" +
+	"\x05Table\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\tR\x06schema\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x8d\x01\n" +
 	"\x0fAcquireResponse\x125\n" +
 	"\agranted\x18\x01 \x01(\v2\x19.remora.plugin.v1.GrantedH\x00R\agranted\x129\n" +
 	"\ttimed_out\x18\x02 \x01(\v2\x1a.remora.plugin.v1.TimedOutH\x00R\btimedOutB\b\n" +
@@ -620,9 +702,11 @@ const file_v1_lock_proto_rawDesc = "" +
 	"\twaited_us\x18\x02 \x01(\x03R\bwaitedUs\x12\x1f\n" +
 	"\vserver_uuid\x18\x03 \x01(\tR\n" +
 	"serverUuid\x12%\n" +
-	"\x0eserver_started\x18\x04 \x01(\x03R\rserverStarted\"A\n" +
+	"\x0eserver_started\x18\x04 \x01(\x03R\rserverStarted\"`\n" +
 	"\bTimedOut\x125\n" +
-	"\bblockers\x18\x01 \x03(\v2\x19.remora.plugin.v1.BlockerR\bblockers\"u\n" +
+	"\bblockers\x18\x01 \x03(\v2\x19.remora.plugin.v1.BlockerR\bblockers\x12\x1d\n" +
+	"\n" +
+	"pending_us\x18\x02 \x01(\x03R\tpendingUs\"u\n" +
 	"\aBlocker\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x01 \x01(\x04R\tprocessId\x12\x12\n" +
@@ -658,37 +742,39 @@ func file_v1_lock_proto_rawDescGZIP() []byte {
 	return file_v1_lock_proto_rawDescData
 }
 
-var file_v1_lock_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_v1_lock_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_v1_lock_proto_goTypes = []any{
 	(*AcquireRequest)(nil),  // 0: remora.plugin.v1.AcquireRequest
-	(*AcquireResponse)(nil), // 1: remora.plugin.v1.AcquireResponse
-	(*Granted)(nil),         // 2: remora.plugin.v1.Granted
-	(*TimedOut)(nil),        // 3: remora.plugin.v1.TimedOut
-	(*Blocker)(nil),         // 4: remora.plugin.v1.Blocker
-	(*WatchRequest)(nil),    // 5: remora.plugin.v1.WatchRequest
-	(*LockLost)(nil),        // 6: remora.plugin.v1.LockLost
-	(*CheckRequest)(nil),    // 7: remora.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),   // 8: remora.plugin.v1.CheckResponse
-	(*ReleaseRequest)(nil),  // 9: remora.plugin.v1.ReleaseRequest
-	(*ReleaseResponse)(nil), // 10: remora.plugin.v1.ReleaseResponse
+	(*Table)(nil),           // 1: remora.plugin.v1.Table
+	(*AcquireResponse)(nil), // 2: remora.plugin.v1.AcquireResponse
+	(*Granted)(nil),         // 3: remora.plugin.v1.Granted
+	(*TimedOut)(nil),        // 4: remora.plugin.v1.TimedOut
+	(*Blocker)(nil),         // 5: remora.plugin.v1.Blocker
+	(*WatchRequest)(nil),    // 6: remora.plugin.v1.WatchRequest
+	(*LockLost)(nil),        // 7: remora.plugin.v1.LockLost
+	(*CheckRequest)(nil),    // 8: remora.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),   // 9: remora.plugin.v1.CheckResponse
+	(*ReleaseRequest)(nil),  // 10: remora.plugin.v1.ReleaseRequest
+	(*ReleaseResponse)(nil), // 11: remora.plugin.v1.ReleaseResponse
 }
 var file_v1_lock_proto_depIdxs = []int32{
-	2,  // 0: remora.plugin.v1.AcquireResponse.granted:type_name -> remora.plugin.v1.Granted
-	3,  // 1: remora.plugin.v1.AcquireResponse.timed_out:type_name -> remora.plugin.v1.TimedOut
-	4,  // 2: remora.plugin.v1.TimedOut.blockers:type_name -> remora.plugin.v1.Blocker
-	0,  // 3: remora.plugin.v1.Lock.Acquire:input_type -> remora.plugin.v1.AcquireRequest
-	5,  // 4: remora.plugin.v1.Lock.Watch:input_type -> remora.plugin.v1.WatchRequest
-	7,  // 5: remora.plugin.v1.Lock.Check:input_type -> remora.plugin.v1.CheckRequest
-	9,  // 6: remora.plugin.v1.Lock.Release:input_type -> remora.plugin.v1.ReleaseRequest
-	1,  // 7: remora.plugin.v1.Lock.Acquire:output_type -> remora.plugin.v1.AcquireResponse
-	6,  // 8: remora.plugin.v1.Lock.Watch:output_type -> remora.plugin.v1.LockLost
-	8,  // 9: remora.plugin.v1.Lock.Check:output_type -> remora.plugin.v1.CheckResponse
-	10, // 10: remora.plugin.v1.Lock.Release:output_type -> remora.plugin.v1.ReleaseResponse
-	7,  // [7:11] is the sub-list for method output_type
-	3,  // [3:7] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	1,  // 0: remora.plugin.v1.AcquireRequest.tables:type_name -> remora.plugin.v1.Table
+	3,  // 1: remora.plugin.v1.AcquireResponse.granted:type_name -> remora.plugin.v1.Granted
+	4,  // 2: remora.plugin.v1.AcquireResponse.timed_out:type_name -> remora.plugin.v1.TimedOut
+	5,  // 3: remora.plugin.v1.TimedOut.blockers:type_name -> remora.plugin.v1.Blocker
+	0,  // 4: remora.plugin.v1.Lock.Acquire:input_type -> remora.plugin.v1.AcquireRequest
+	6,  // 5: remora.plugin.v1.Lock.Watch:input_type -> remora.plugin.v1.WatchRequest
+	8,  // 6: remora.plugin.v1.Lock.Check:input_type -> remora.plugin.v1.CheckRequest
+	10, // 7: remora.plugin.v1.Lock.Release:input_type -> remora.plugin.v1.ReleaseRequest
+	2,  // 8: remora.plugin.v1.Lock.Acquire:output_type -> remora.plugin.v1.AcquireResponse
+	7,  // 9: remora.plugin.v1.Lock.Watch:output_type -> remora.plugin.v1.LockLost
+	9,  // 10: remora.plugin.v1.Lock.Check:output_type -> remora.plugin.v1.CheckResponse
+	11, // 11: remora.plugin.v1.Lock.Release:output_type -> remora.plugin.v1.ReleaseResponse
+	8,  // [8:12] is the sub-list for method output_type
+	4,  // [4:8] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_v1_lock_proto_init() }
@@ -696,7 +782,7 @@ func file_v1_lock_proto_init() {
 	if File_v1_lock_proto != nil {
 		return
 	}
-	file_v1_lock_proto_msgTypes[1].OneofWrappers = []any{
+	file_v1_lock_proto_msgTypes[2].OneofWrappers = []any{
 		(*AcquireResponse_Granted)(nil),
 		(*AcquireResponse_TimedOut)(nil),
 	}
@@ -706,7 +792,7 @@ func file_v1_lock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_lock_proto_rawDesc), len(file_v1_lock_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

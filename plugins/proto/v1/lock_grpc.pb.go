@@ -32,7 +32,8 @@ const (
 // Lock takes the server's locks. The host makes up the lock_id, so that it can release
 // a lock whose grant it did not wait for.
 type LockClient interface {
-	// Acquire waits at most wait_us. If the call is cancelled, the lock is not kept.
+	// Acquire waits at most wait_us, and has the server asked for at most pending_us of it: a
+	// request that waits can hold up others. If the call is cancelled, the lock is not kept.
 	Acquire(ctx context.Context, in *AcquireRequest, opts ...grpc.CallOption) (*AcquireResponse, error)
 	// Watch sends one message when the lock is found to be gone, and ends without one
 	// when it was released.
@@ -108,7 +109,8 @@ func (c *lockClient) Release(ctx context.Context, in *ReleaseRequest, opts ...gr
 // Lock takes the server's locks. The host makes up the lock_id, so that it can release
 // a lock whose grant it did not wait for.
 type LockServer interface {
-	// Acquire waits at most wait_us. If the call is cancelled, the lock is not kept.
+	// Acquire waits at most wait_us, and has the server asked for at most pending_us of it: a
+	// request that waits can hold up others. If the call is cancelled, the lock is not kept.
 	Acquire(context.Context, *AcquireRequest) (*AcquireResponse, error)
 	// Watch sends one message when the lock is found to be gone, and ends without one
 	// when it was released.
