@@ -21,6 +21,11 @@ var harmless = regexp.MustCompile(`MY-011947|MY-013589|\[Repl\]|MY-010584|MY-013
 // is expected. A primary runs its events, so that one is told not to.
 func (w *world) compare(ctx context.Context, target string, want state, gtids string) {
 	args := append([]string{"--innodb-flush-method=nosync"}, w.all(w.d.initArgs)...)
+	for _, a := range w.d.args {
+		if strings.HasPrefix(a, "--innodb-temp-data-file-path=") { // a schema may have the default's name
+			args = append(args, a)
+		}
+	}
 	if w.d.role == inert.Primary {
 		args = append(args, "--event-scheduler=OFF")
 	}

@@ -19,7 +19,8 @@ type object struct {
 }
 
 // schemas are names that are taken for something else. One called ibtmp1 is not among them: no
-// server starts on its directory but with another innodb_temp_data_file_path.
+// server starts on its directory but with another innodb_temp_data_file_path, with which it is
+// there always.
 var schemas = []string{
 	"shop", "mytmp", "aux", "con", "#x", "größe", "a.b", "lost+found", "-dash", "undo_001", "#innodb_redo2", ".hidden", "ib_logfile0", "binlog", "auto.cnf",
 	"日本", "@at", "mysql2", "sys_", "performance_schema_", "#innodb_temp2", "#sql", "mysqld-auto", "ib_buffer_pool", "a b", "xtrabackup_info", "remora",
@@ -56,6 +57,10 @@ func (d *draw) drawObjects() {
 			d.table(s, name, pick(d.r, ends))
 		}
 		d.extras(s)
+	}
+	if slices.ContainsFunc(d.args, func(a string) bool { return strings.HasPrefix(a, "--innodb-temp-data-file-path=mytmp") }) {
+		d.add(object{create: "CREATE DATABASE ibtmp1"})
+		d.add(object{create: "CREATE TABLE ibtmp1.ibtmp1 (id INT PRIMARY KEY) ENGINE=InnoDB", fill: []string{"INSERT INTO ibtmp1.ibtmp1 VALUES (1), (2)"}})
 	}
 	for _, s := range []string{"mysql", "sys"} {
 		if d.chance(20) {
