@@ -40,6 +40,7 @@ func TestTheRestorePercentIsThatOfTheLivePhase(t *testing.T) {
 		shows("idle", null, 0)
 		d.begin(t, "restore")
 		task := <-s.at
+		task.Progress(percent(33))
 		synctest.Wait()
 		shows("getting_backup_info", null, 0)
 		s.on <- nil
@@ -65,7 +66,8 @@ func TestTheRestorePercentIsThatOfTheLivePhase(t *testing.T) {
 			}
 			s.on <- nil
 		}
-		<-s.at
+		task = <-s.at
+		task.Progress(percent(66))
 		synctest.Wait()
 		shows("finalizing", null, 2)
 		s.on <- nil
