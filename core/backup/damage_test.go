@@ -99,6 +99,10 @@ func TestFaults(t *testing.T) {
 		}, nil, code.ServerGone, []string{l.source.Dir, "another"}},
 		{"not the lock that it is said to be", nil, func(c *backup.Config) { c.Lock = &plugtest.MemoryLock{Session: idle} }, code.Lock, []string{"lock plugin says"}},
 		{"lock not granted", nil, func(c *backup.Config) { c.Lock, c.Patience = blocked, time.Millisecond }, code.Lock, []string{"not granted"}},
+		{"redo log without checksums", func(t *testing.T) func() {
+			l.source.Exec("SET GLOBAL innodb_log_checksums = OFF")
+			return func() { l.source.Exec("SET GLOBAL innodb_log_checksums = ON") }
+		}, nil, code.Version, []string{"innodb_log_checksums is OFF"}},
 		{"redo logging off and on again", func(t *testing.T) func() {
 			l.hold(syncpoint.CopyDone, 1, func() {
 				l.source.Exec("ALTER INSTANCE DISABLE INNODB REDO_LOG", "ALTER INSTANCE ENABLE INNODB REDO_LOG")

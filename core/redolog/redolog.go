@@ -32,14 +32,15 @@ func (l Log) Check() error {
 	if flags&(redo.NoLogging|redo.CrashUnsafe) != 0 {
 		return code.Hint(code.Version, "ALTER INSTANCE ENABLE INNODB REDO_LOG", "redo logging is disabled; a hot backup needs it")
 	}
+	if l.Checksums != redo.RequireCRC {
+		return code.Hint(code.Version, "SET GLOBAL innodb_log_checksums = ON", "innodb_log_checksums is OFF: a block of the redo log that the server is writing cannot be told from one that is whole")
+	}
 	h, err := newestHeader(l.Dir)
 	switch {
 	case err != nil:
 		return err
 	case !l.Encrypted || !h.Encryption.Present:
 		return nil // what is met later is opened then
-	case l.Checksums != redo.RequireCRC:
-		return code.Hint(code.Version, "SET GLOBAL innodb_log_checksums = ON", "the redo log is encrypted and has no checksums, which cannot be added to it")
 	}
 	_, err = l.Key(h.Encryption)
 	return err
