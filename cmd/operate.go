@@ -8,6 +8,7 @@ import (
 	"github.com/remora-backup/remora/core/client"
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/config"
+	"github.com/remora-backup/remora/core/metrics"
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/plug"
 	"github.com/remora-backup/remora/core/run"
@@ -34,7 +35,8 @@ type planner func(ctx context.Context, w *wiring, d *operate.Draft) (run.Plan, e
 type wiring struct {
 	settings config.Settings
 	plugins  *plugins
-	yield    *serve.Yield // of a sidecar; nil: none is
+	yield    *serve.Yield     // of a sidecar; nil: none is
+	metrics  *metrics.Metrics // likewise
 }
 
 // operate carries out the operation and returns its one answer, which has been told.
@@ -97,6 +99,9 @@ func (w *wiring) hooks(ctx context.Context, notify func(context.Context, plug.No
 	if err != nil {
 		return nil, err
 	}
+	if w.metrics != nil {
+		return w.metrics.Hooks(h), nil
+	}
 	return h, nil
 }
 
@@ -107,7 +112,11 @@ func (w *wiring) notifiers(ctx context.Context) ([]operate.Notifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, operate.Notifier{Name: c.Plugin, To: started.Notify()})
+		to := started.Notify()
+		if w.metrics != nil {
+			to = w.metrics.Notify(c.Plugin, to)
+		}
+		all = append(all, operate.Notifier{Name: c.Plugin, To: to})
 	}
 	return all, nil
 }

@@ -60,13 +60,13 @@ func (a *app) beSidecar(ctx context.Context, debugSync string) error {
 	d.Sidecar = serve.New(serve.Config{
 		Dir: s.State.Dir, Host: host, Version: thisBuild().Version, DebugSync: debugSync, Supervisor: sup, Log: d.log, Beat: sup.beat,
 		Load: func(ctx context.Context) (serve.Works, error) {
-			w, err := a.load(ctx, d.dir, d.log, yield)
+			w, err := a.load(ctx, d.dir, d.log, yield, d.metrics)
 			if err != nil {
 				return nil, err // not a nil *works in an interface
 			}
 			return w, nil
 		},
-		Use: func(w serve.Works) error { return d.use(w.(*works).settings.Serve) },
+		Use: func(w serve.Works) error { return d.use(ctx, w.(*works)) },
 	}, yield)
 	d.metrics = metrics.New(d.Sidecar)
 	ctx, cancel := context.WithCancel(ctx)
@@ -80,7 +80,8 @@ func (a *app) beSidecar(ctx context.Context, debugSync string) error {
 
 // use lets the doors know who may do what from now on. Where they are does not change while the
 // sidecar runs.
-func (d *sidecar) use(s config.Serve) error {
+func (d *sidecar) use(ctx context.Context, w *works) error {
+	s := w.settings.Serve
 	access, err := accessOf(s)
 	if err != nil {
 		return err
@@ -92,6 +93,7 @@ func (d *sidecar) use(s config.Serve) error {
 		return err
 	}
 	d.first = s
+	go d.recall(ctx, w)
 	return d.open()
 }
 
@@ -128,6 +130,27 @@ func (d *sidecar) close() {
 	if err := d.doors.Close(ctx); err != nil {
 		d.log.Warn("close the doors", "error", err)
 	}
+}
+
+// recallWithin bounds the look at what was before this sidecar.
+const recallWithin = 10 * time.Minute
+
+// recall counts what was before this sidecar: how old the last good backup is must be known
+// though nothing has happened yet.
+func (d *sidecar) recall(ctx context.Context, w *works) {
+	ctx, cancel := context.WithTimeout(ctx, recallWithin)
+	defer cancel()
+	backups, err := w.Backups(ctx)
+	if err != nil {
+		d.log.Warn("look for earlier backups, for the metrics", "error", err)
+	}
+	d.metrics.Backups(backups)
+	history, err := d.Operations(ctx, 1000, "")
+	if err != nil {
+		d.log.Warn("look for earlier operations, for the metrics", "error", err)
+	}
+	d.metrics.History(history)
+	d.log.Info("counted what was before", "backups", len(backups), "operations", len(history))
 }
 
 // feed counts what happens.

@@ -16,6 +16,7 @@ import (
 	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/config"
 	"github.com/remora-backup/remora/core/inert"
+	"github.com/remora-backup/remora/core/metrics"
 	"github.com/remora-backup/remora/core/operate"
 	"github.com/remora-backup/remora/core/repo"
 	"github.com/remora-backup/remora/core/restore"
@@ -30,6 +31,7 @@ type works struct {
 	settings config.Settings
 	log      hclog.Logger
 	yield    *serve.Yield
+	metrics  *metrics.Metrics
 
 	mu    sync.Mutex
 	times *schedule.Schedule // nil until the server's uuid is known
@@ -37,10 +39,13 @@ type works struct {
 
 // load reads the configuration and checks it whole: plugins are started, configured and ended
 // again, scripts compiled.
-func (a *app) load(ctx context.Context, dir string, log hclog.Logger, yield *serve.Yield) (*works, error) {
+func (a *app) load(ctx context.Context, dir string, log hclog.Logger, yield *serve.Yield, m *metrics.Metrics) (*works, error) {
 	s, err := a.settings()
 	if err != nil {
 		return nil, err
+	}
+	for _, w := range s.Warnings {
+		log.Warn(w)
 	}
 	if dir != "" && s.State.Dir != dir {
 		return nil, code.Hint(code.Usage, "start the sidecar again", "[state] dir: it cannot be changed from %s to %s while the sidecar runs", dir, s.State.Dir)
@@ -56,12 +61,12 @@ func (a *app) load(ctx context.Context, dir string, log hclog.Logger, yield *ser
 	if err = errors.Join(err, p.Close(context.WithoutCancel(ctx))); err != nil {
 		return nil, err
 	}
-	return &works{app: a, settings: s, log: log, yield: yield}, nil
+	return &works{app: a, settings: s, log: log, yield: yield, metrics: m}, nil
 }
 
 // Operation is serve.Works'.
 func (w *works) Operation(r api.Request) (operate.Config, error) {
-	made := &wiring{settings: w.settings, plugins: &plugins{app: w.app, log: w.log}, yield: w.yield}
+	made := &wiring{settings: w.settings, plugins: &plugins{app: w.app, log: w.log}, yield: w.yield, metrics: w.metrics}
 	j := job{kind: r.Operation}
 	switch r.Operation {
 	case "backup":

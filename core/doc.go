@@ -63,6 +63,7 @@
 //	found what there is to copy       core/backup/survey.go, with core/datadir
 //	decided what to copy again        core/backup/ledger.go
 //	the server locked                 core/backup/lock.go, holding.go, through plugins/mysqllock
+//	a lock waited for, in nobody's way core/backup/lockwait.go, plugins/mysqllock/blockers.go
 //	what is read under the lock kept  core/copier/kept.go, stored by core/backup/cutlogs.go
 //	an extent's place and digest      core/repo/index.go
 //	the recovering server tried first core/mysqld/try.go, called by core/restore/fetch.go
