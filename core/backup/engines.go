@@ -78,7 +78,9 @@ func users(described []sdi.Table) (tables []plug.Table) {
 			tables = append(tables, plug.Table{Schema: t.Schema, Name: t.Name})
 		}
 	}
-	return tables
+	// Two descriptions may be of one table: one that a crash left, one put there for an import.
+	slices.SortFunc(tables, func(a, b plug.Table) int { return cmp.Or(cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.Name, b.Name)) })
+	return slices.Compact(tables)
 }
 
 // quoted are those that are left out already.

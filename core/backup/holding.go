@@ -55,7 +55,7 @@ func (h *holding) takeTables(ctx context.Context, t *run.Task, tables []plug.Tab
 	if len(tables) == 0 {
 		return nil
 	}
-	h.tables, err = h.plugin.Acquire(ctx, plug.Ask{Scope: plug.ScopeTables, Wait: tablesWait, Pending: tablesWait, Tables: tables})
+	h.tables, err = h.plugin.Acquire(ctx, plug.Ask{Scope: plug.ScopeTables, Wait: 2 * tablesWait, Pending: tablesWait, Tables: tables})
 	if err == nil {
 		return nil
 	}

@@ -57,6 +57,7 @@ func (l lock) do(ctx context.Context, t *run.Task) (*locked, error) {
 	if rerr := l.holding.release(ctx); rerr != nil {
 		return nil, l.whyLost(ctx, rerr)
 	}
+	l.holding.wait.since = time.Time{} // what is copied now is not waiting
 	if err != nil {
 		return nil, err
 	}

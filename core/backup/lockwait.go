@@ -78,6 +78,9 @@ func (w *lockWait) acquire(ctx context.Context, t *run.Task, lock plug.Lock) (pl
 			if err := sleep(ctx, rest); err != nil {
 				return nil, err
 			}
+			if time.Now().After(spell) { // much may have become stale
+				return nil, errNotYet
+			}
 			continue
 		}
 		// The last try is made however late it is: a limit is no reason not to ask.

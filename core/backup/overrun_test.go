@@ -117,7 +117,10 @@ func TestSmallestRedo(t *testing.T) {
 	}
 	l.allHeld()
 	for _, e := range events {
-		if e.Kind == run.KindWarning || strings.Contains(e.Message, "no redo log consumer") {
+		switch {
+		case strings.HasPrefix(e.Message, "giving up the redo log consumer"):
+			t.Log(e.Message) // where others have the processors; nothing was overrun
+		case e.Kind == run.KindWarning || strings.Contains(e.Message, "no redo log consumer"):
 			t.Errorf("%s", e.Message)
 		}
 	}

@@ -103,6 +103,9 @@ func (l *yielding) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error)
 			}
 		}
 		giveUp(nil)
+		if ask.Scope == plug.ScopeTables { // the backup lock is held: it is given back
+			return nil, &plug.LockTimeout{Scope: ask.Scope, Wait: ask.Wait}
+		}
 		select {
 		case <-time.After(time.Until(l.y.Until())):
 		case <-ctx.Done():

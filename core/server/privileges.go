@@ -101,7 +101,7 @@ func (s *Server) MayLock(ctx context.Context, schemas []string) error {
 	for _, schema := range schemas {
 		on := "`" + strings.ReplaceAll(schema, "`", "``") + "`"
 		_, err := conn.ExecContext(ctx, "LOCK TABLES "+on+".`#remora: no such table` READ")
-		if err = classify(ctx, err); errors.Is(err, ErrNotAllowed) {
+		if err = classify(ctx, err); code.Of(err) == code.Privilege { // for the table, or for its whole schema
 			grants = append(grants, on+".*")
 		} else if ctx.Err() != nil || code.Of(err) == code.ServerGone {
 			return fmt.Errorf("check the privileges: %w", err)

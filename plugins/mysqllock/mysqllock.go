@@ -106,28 +106,33 @@ func (l *Lock) Acquire(ctx context.Context, ask plug.Ask) (plug.Held, error) {
 		s.end()
 		return nil, cmp.Or(err, error(late))
 	}
-	if err := s.leaveOut(own, &words); err != nil {
+	for left := false; ; left = true {
+		begun := time.Now()
+		why, err := s.try(ctx, own, words.lock, min(ask.Most(), max(time.Millisecond, time.Until(end))))
+		late.Pending += time.Since(begun)
+		if err == nil {
+			return hold(s, words.unlock, late.Pending), nil
+		}
+		if unopenable(err) && !left && len(words.tables) > 0 {
+			if err = s.leaveOut(own, &words); err == nil {
+				continue
+			}
+		}
+		cancel() // a statement that is still under way would keep the connection
 		s.end()
-		if number(err) == errLockWaitTimeout {
+		if why.late || number(err) == errLockWaitTimeout {
+			late.Blockers = why.blockers
 			return nil, late
 		}
-		return nil, known(err)
+		return nil, known(fmt.Errorf("take the %s lock: %w", ask.Scope, err))
 	}
-	begun := time.Now()
+}
+
+// try runs the statements that take a lock.
+func (s *session) try(ctx, own context.Context, lock []string, wait time.Duration) (waiting, error) {
 	result := make(chan error, 1)
-	go func() { result <- s.exec(own, words.lock) }()
-	why, err := s.await(ctx, min(ask.Most(), max(time.Millisecond, time.Until(end))), result)
-	late.Pending = time.Since(begun)
-	if err == nil {
-		return hold(s, words.unlock, late.Pending), nil
-	}
-	cancel() // a statement that is still under way would keep the connection
-	s.end()
-	if why.late || number(err) == errLockWaitTimeout {
-		late.Blockers = why.blockers
-		return nil, late
-	}
-	return nil, known(fmt.Errorf("take the %s lock: %w", ask.Scope, err))
+	go func() { result <- s.exec(own, lock) }()
+	return s.await(ctx, wait, result)
 }
 
 // waiting is what was seen while the lock was waited for.
@@ -250,7 +255,6 @@ const (
 	errDBAccessDenied   = 1044
 	errSpecificAccess   = 1227
 	errLockWaitTimeout  = 1205
-	errCantOpenFile     = 1016
 	errFileNotFound     = 1017
 	errNotAKeyFile      = 1034
 	errOldKeyFile       = 1035

@@ -14,6 +14,9 @@ type statements struct {
 	unlock string
 	inWay  string   // a condition on metadata_locks h: it would make the lock wait
 	tables []string // those that lock names, each with how it is locked
+	// readOnly: nothing may be locked for writing, so all that is to be closed is flushed with a
+	// read lock, which waits for readers, too.
+	readOnly bool
 }
 
 // ddl is what every statement that changes files of the server holds. A request of ours that
@@ -64,22 +67,46 @@ func (s *session) lockTables(ctx context.Context, tables []plug.Table) (statemen
 		}
 	}
 	const none = "(NULL,NULL)"
-	return statements{
+	words := statements{
 		unlock: "UNLOCK TABLES",
 		tables: locked,
 		inWay: "h.object_type = 'TABLE' AND (h.lock_type NOT IN ('SHARED', 'SHARED_HIGH_PRIO', 'SHARED_READ', 'SHARED_READ_ONLY')" +
 			" AND (h.object_schema, h.object_name) IN (" + none + readers.String() + ")" +
 			" OR (h.object_schema, h.object_name) IN (" + none + writers.String() + "))",
-	}, nil
+	}
+	if writers.Len() > 0 {
+		if err := s.conn.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&words.readOnly); err != nil {
+			return statements{}, fmt.Errorf("ask whether the server is read-only: %w", err)
+		}
+	}
+	words.lock = words.locking(locked)
+	return words, nil
+}
+
+// unopenable reports whether a table cannot be opened by anybody. That the server lacks file
+// descriptors for the moment (1016) is nothing of the kind.
+func unopenable(err error) bool {
+	switch number(err) {
+	case errNoSuchTable, errWrongMergeTable, errCrashed, errCrashedRepair, errNotAKeyFile, errOldKeyFile, errFileNotFound, errUnknownEngine:
+		return true
+	}
+	return false
 }
 
 // How a table is locked: one that is to be closed against readers, too.
 const read, write = " READ", " WRITE"
 
 // locking are the statements that lock the tables, each with how.
-func locking(tables []string) []string {
+func (w *statements) locking(tables []string) []string {
 	if len(tables) == 0 {
 		return []string{"DO 0"}
+	}
+	if w.readOnly {
+		var names []string
+		for _, t := range tables {
+			names = append(names, strings.TrimSuffix(strings.TrimSuffix(t, write), read))
+		}
+		return []string{"FLUSH NO_WRITE_TO_BINLOG TABLES " + strings.Join(names, ", ") + " WITH READ LOCK"}
 	}
 	all := []string{"LOCK TABLES " + strings.Join(tables, ", ")}
 	var closed []string
@@ -99,15 +126,11 @@ func locking(tables []string) []string {
 // An empty SELECT opens a table as LOCK TABLES does, and waits for nobody who only reads or
 // writes.
 func (s *session) leaveOut(ctx context.Context, words *statements) error {
-	if len(words.tables) == 0 {
-		return nil
-	}
 	var open []string
 	for _, t := range words.tables {
 		table := strings.TrimSuffix(strings.TrimSuffix(t, write), read)
 		_, err := s.conn.ExecContext(ctx, "DO (SELECT COUNT(*) FROM (SELECT 1 FROM "+table+" LIMIT 0) t)")
-		switch number(err) {
-		case errNoSuchTable, errWrongMergeTable, errCrashed, errCrashedRepair, errNotAKeyFile, errOldKeyFile, errFileNotFound, errCantOpenFile, errUnknownEngine:
+		if unopenable(err) {
 			continue
 		}
 		if err != nil {
@@ -115,7 +138,7 @@ func (s *session) leaveOut(ctx context.Context, words *statements) error {
 		}
 		open = append(open, t)
 	}
-	words.lock = locking(open)
+	words.lock = words.locking(open)
 	return nil
 }
 
