@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,7 +22,36 @@ func (a *app) sidecar(ctx context.Context, j job, s config.Settings, bad error) 
 	if bad != nil || j.handOver == nil || j.flags.debugSync != "" {
 		return nil, nil
 	}
-	return client.Find(ctx, s.State.Dir)
+	c, err := client.Find(ctx, s.State.Dir)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	theirs, err := c.Configuration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ours := absolute(s.Path); !sameFile(ours, theirs) { // another storage, another server
+		return nil, code.Hint(code.Usage, "name that file, give this one a [state] dir of its own, or stop the sidecar",
+			"the sidecar of %s works with the configuration %s, not with %s", s.State.Dir, theirs, ours)
+	}
+	return c, nil
+}
+
+// absolute is path as others can find it.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func sameFile(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, xerr := os.Stat(a)
+	y, yerr := os.Stat(b)
+	return xerr == nil && yerr == nil && os.SameFile(x, y)
 }
 
 // handOver lets the sidecar carry j out, shows what happens as if it happened here, and returns

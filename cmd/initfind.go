@@ -51,7 +51,7 @@ func findServer(ctx context.Context, socket string) (foundServer, error) {
 	running := runningServers("/proc")
 	candidates := []string{socket}
 	if socket == "" {
-		candidates = []string{"/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"}
+		candidates = []string{"/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock"}
 		for _, r := range running {
 			candidates = append(candidates, r.socket)
 		}

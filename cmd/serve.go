@@ -66,7 +66,8 @@ func (a *app) beSidecar(ctx context.Context, debugSync string) error {
 			}
 			return w, nil
 		},
-		Use: func(w serve.Works) error { return d.use(ctx, w.(*works)) },
+		Leave: d.close,
+		Use:   func(w serve.Works) error { return d.use(ctx, w.(*works)) },
 	}, yield)
 	d.metrics = metrics.New(d.Sidecar)
 	ctx, cancel := context.WithCancel(ctx)
@@ -74,7 +75,7 @@ func (a *app) beSidecar(ctx context.Context, debugSync string) error {
 	go d.feed(ctx)
 	go d.obey(ctx)
 	err = d.Run(ctx)
-	d.close()
+	d.close() // if Run could not begin
 	return err
 }
 
@@ -130,6 +131,7 @@ func (d *sidecar) close() {
 	if err := d.doors.Close(ctx); err != nil {
 		d.log.Warn("close the doors", "error", err)
 	}
+	d.doors = nil
 }
 
 // recallWithin bounds the look at what was before this sidecar.

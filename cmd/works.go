@@ -35,6 +35,7 @@ type works struct {
 
 	mu    sync.Mutex
 	times *schedule.Schedule // nil until the server's uuid is known
+	uuid  string             // of the server, once times is known
 }
 
 // load reads the configuration and checks it whole: plugins are started, configured and ended
@@ -138,6 +139,7 @@ func (w *works) Schedule(ctx context.Context) (*schedule.Schedule, error) {
 		if err != nil {
 			return err
 		}
+		w.uuid = who.UUID
 		w.times, err = schedule.New(s, who.UUID)
 		return err
 	})
@@ -157,14 +159,20 @@ func (w *works) Role(ctx context.Context) (is schedule.Role, err error) {
 // Stored is serve.Scheduling's.
 func (w *works) Stored(ctx context.Context) (ran []schedule.Ran, newest time.Time, err error) {
 	all, err := w.Backups(ctx)
+	w.mu.Lock()
+	ours := w.uuid
+	w.mu.Unlock()
 	for _, b := range all {
 		if b.State != "complete" {
 			continue
 		}
-		ran = append(ran, schedule.Ran{Operation: schedule.Backup, Started: b.Started, Ended: b.Finished, Good: true})
 		if b.Started.After(newest) {
 			newest = b.Started
 		}
+		if b.ServerUUID != ours {
+			continue
+		}
+		ran = append(ran, schedule.Ran{Operation: schedule.Backup, Started: b.Started, Ended: b.Finished, Good: true})
 	}
 	return ran, newest, err
 }
@@ -182,7 +190,7 @@ func (w *works) Settings() map[string]any {
 		tokens = append(tokens, map[string]any{"name": t.Name, "role": t.Role})
 	}
 	return map[string]any{
-		"path":    s.Path,
+		"path":    absolute(s.Path),
 		"mysql":   map[string]any{"socket": s.MySQL.Socket, "host": s.MySQL.Host, "port": s.MySQL.Port, "tls": s.MySQL.TLS, "user": s.MySQL.User, "mysqld": s.MySQL.Mysqld},
 		"state":   s.State,
 		"storage": plugin(s.Storage), "lock": plugin(s.Lock), "notify": notify,

@@ -48,6 +48,9 @@ func Find(ctx context.Context, dir string) (*Client, error) {
 		if err == nil && !st.Since.IsZero() {
 			return c, nil
 		}
+		if err == nil { // an operation without a sidecar, for whose end one waits
+			return nil, nil
+		}
 		if err != nil && !control.Nobody(err) {
 			return nil, err
 		}
@@ -65,6 +68,13 @@ func Find(ctx context.Context, dir string) (*Client, error) {
 // Status is what it does now.
 func (c *Client) Status(ctx context.Context) (st api.Status, err error) {
 	return st, c.call(ctx, http.MethodGet, "/status", nil, &st)
+}
+
+// Configuration returns the path of the file that the sidecar works with.
+func (c *Client) Configuration(ctx context.Context) (path string, err error) {
+	var s struct{ Path string }
+	err = c.call(ctx, http.MethodGet, "/config", nil, &s)
+	return s.Path, err
 }
 
 // Backup begins one.

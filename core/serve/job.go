@@ -19,6 +19,7 @@ import (
 type job struct {
 	s     *Sidecar
 	asked asked
+	key   string // may be empty
 	by    string // "api:NAME", "schedule"
 	op    *operate.Operation
 	meter *run.Meter
@@ -66,7 +67,7 @@ func (s *Sidecar) begin(a asked, key, by string) (j *job, repeated bool, err err
 	if err != nil {
 		return nil, false, err
 	}
-	j = &job{s: s, asked: a, by: by, meter: new(run.Meter), begun: make(chan struct{}), done: make(chan struct{})}
+	j = &job{s: s, asked: a, key: key, by: by, meter: new(run.Meter), begun: make(chan struct{}), done: make(chan struct{})}
 	cfg.Dir, cfg.Version, cfg.DebugSync, cfg.NoSocket = s.cfg.Dir, s.cfg.Version, s.cfg.DebugSync, true
 	cfg.Listener, cfg.Meter = j, j.meter
 	cfg.RequestedBy, cfg.RequestKey, cfg.Request = by, key, string(text)
@@ -96,11 +97,28 @@ func (s *Sidecar) remember(key string, j *job) {
 func (j *job) wait() {
 	j.err = j.op.Wait()
 	j.once.Do(func() { close(j.begun) })
+	if j.err != nil {
+		j.s.cfg.Log.Error("operation failed", "operation", j.asked.Operation, "id", j.facts.ID, "by", j.by, "error", j.err)
+	} else {
+		j.s.cfg.Log.Info("operation completed", "operation", j.asked.Operation, "id", j.facts.ID, "by", j.by)
+	}
 	j.s.mu.Lock()
 	j.s.now = nil
+	if j.notBegun() != nil && j.s.asked[j.key] == j {
+		delete(j.s.asked, j.key) // whoever asks again may begin it
+	}
 	j.s.mu.Unlock()
 	close(j.done)
 	j.s.look()
+}
+
+// notBegun is why nothing was begun: somebody else has the lock file, and the history does not
+// know of it. It is asked when begun is closed.
+func (j *job) notBegun() error {
+	if code.Of(j.facts.Err) == code.Busy {
+		return j.facts.Err
+	}
+	return nil
 }
 
 // name is the operation in words.
@@ -180,8 +198,8 @@ func (s *Sidecar) Start(ctx context.Context, r api.Request, by api.Actor) (api.S
 	case <-ctx.Done():
 		return api.Started{}, ctx.Err()
 	}
-	if err := j.facts.Err; code.Of(err) == code.Busy {
-		return api.Started{}, err // somebody else has the lock file: it is not in the history
+	if err := j.notBegun(); err != nil {
+		return api.Started{}, err
 	}
 	return api.Started{ID: j.facts.ID, Operation: r.Operation, Repeated: repeated}, nil
 }

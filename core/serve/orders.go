@@ -46,6 +46,9 @@ func (s *Sidecar) Reload(ctx context.Context, by api.Actor) (api.Reloaded, error
 		return api.Reloaded{}, ctx.Err()
 	}
 	defer func() { s.reload <- struct{}{} }()
+	if err := s.Ready(); err != nil {
+		return api.Reloaded{}, s.refused(code.New(code.Busy, "%w", err))
+	}
 	s.cfg.Supervisor.Reloading()
 	defer s.cfg.Supervisor.Ready()
 	works, err := s.cfg.Load(ctx)

@@ -34,6 +34,7 @@ type timetable struct {
 
 	ran    []schedule.Ran // begun in this life
 	newest time.Time
+	again  time.Time // what could not be begun is not tried before
 	said   string
 
 	mu   sync.Mutex
@@ -84,6 +85,9 @@ func (t *timetable) following() *api.Scheduled {
 
 // turn begins what is due, and returns when to look again.
 func (t *timetable) turn(ctx context.Context) time.Time {
+	if time.Now().Before(t.again) {
+		return t.again
+	}
 	works := t.works()
 	plan, err := works.Schedule(ctx)
 	if err != nil {
@@ -93,6 +97,11 @@ func (t *timetable) turn(ctx context.Context) time.Time {
 	t.foresee(plan)
 	if plan == nil {
 		return time.Now().Add(turnAtLeast) // a reload wakes it
+	}
+	if t.newest.IsZero() { // else the time without a backup would be counted from our own start
+		if _, newest, err := works.Stored(ctx); err == nil {
+			t.newest = newest
+		}
 	}
 	all := t.decide(ctx, plan, works, nil)
 	d, due := schedule.Due(all)
@@ -124,6 +133,7 @@ func (t *timetable) start(d schedule.Decision) {
 	}
 	if err := t.begin(a); err != nil {
 		t.tell("The " + d.Operation + " that is due could not be begun: " + err.Error())
+		t.again = time.Now().Add(turnWaiting)
 		return
 	}
 	t.ran = append(t.ran, schedule.Ran{Operation: d.Operation, Slot: d.Slot, Started: time.Now()})
@@ -135,8 +145,14 @@ func (t *timetable) decide(ctx context.Context, plan *schedule.Schedule, works S
 	running, paused, _ := t.now()
 	ran := append(append([]schedule.Ran{}, t.ran...), stored...)
 	if all, err := t.history(ctx); err == nil { // without it the repository tells of backups
+		cut := map[time.Time]bool{}
 		for _, o := range all {
-			ran = append(ran, ranOf(o))
+			r := ranOf(o)
+			if cutShort(o) && !r.Slot.IsZero() && !cut[r.Slot] {
+				cut[r.Slot] = true // it is begun again, once
+				continue
+			}
+			ran = append(ran, r)
 		}
 	}
 	return plan.Decide(schedule.Situation{
@@ -152,6 +168,26 @@ func ranOf(o state.Operation) schedule.Ran {
 	return schedule.Ran{
 		Operation: o.Operation, Slot: slot, Started: o.Started, Ended: o.Ended,
 		Good: o.State == run.Complete || o.State == run.CompleteWithWarnings,
+	}
+}
+
+// cutShort reports whether an operation ended because its sidecar did.
+func cutShort(o state.Operation) bool {
+	return o.State == run.Crashed || o.State == run.Cancelled && endedBySupervisor(o.InterruptedBy)
+}
+
+// beginScheduled begins what is due. It has not begun while an operation beside the sidecar has
+// the lock file.
+func (s *Sidecar) beginScheduled(a asked) error {
+	j, _, err := s.begin(a, "", "schedule")
+	if err != nil {
+		return err
+	}
+	select {
+	case <-j.begun:
+		return j.notBegun()
+	case <-time.After(answerWithin):
+		return nil
 	}
 }
 

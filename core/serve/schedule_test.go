@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/core/schedule"
+	"github.com/remora-backup/remora/core/state"
 )
 
 // A backup at once, as there is none, then one each night, one by hand between them, and a state directory that vanishes. The
@@ -23,17 +25,7 @@ func TestTheScheduleRunsOnceANight(t *testing.T) {
 			begun = append(begun, time.Now().UTC())
 			return runtest.Plan("backup", id, runtest.Phase("first", nil))
 		})
-		settings := schedule.Defaults()
-		settings.Backup, settings.Spread = "CRON_TZ=UTC 15 2 * * *", 0
-		times, err := schedule.New(settings, "u-u")
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.works = &works{name: "scheduled", plan: d.works.plan, times: times, log: d.log}
-		if _, err := d.Reload(t.Context(), anna); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
+		d.scheduled(t)
 		time.Sleep(time.Hour)
 		if n := d.Status().Next; n == nil || n.Operation != "backup" || n.Time.UTC().Format("15:04") != "02:15" {
 			t.Errorf("the next is %+v", n)
@@ -61,6 +53,77 @@ func TestTheScheduleRunsOnceANight(t *testing.T) {
 		}
 		if at != 6 || len(begun) != 8 {
 			t.Errorf("%d runs, %d of them at 02:15: %v", len(begun), at, begun)
+		}
+	})
+}
+
+// scheduled gives d a schedule of one backup each night.
+func (d *daemon) scheduled(t *testing.T) {
+	t.Helper()
+	settings := schedule.Defaults()
+	settings.Backup, settings.Spread = "CRON_TZ=UTC 15 2 * * *", 0
+	times, err := schedule.New(settings, "u-u")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.works = &works{name: "scheduled", plan: d.works.plan, times: times, log: d.log}
+	if _, err := d.Reload(t.Context(), anna); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// A scheduled backup that the end of its sidecar cuts short is begun again by the next one, once:
+// a backup that ends its host each time is not taken for ever.
+func TestABackupThatIsCutShortIsBegunAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, begun := t.TempDir(), 0
+		plan := func(id string) run.Plan {
+			begun++
+			return runtest.Plan("backup", id, runtest.Phase("first", func(ctx context.Context, _ *run.Task) error {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}))
+		}
+		for life, want := range []int{1, 2, 2} {
+			d := start(t, dir, plan)
+			d.scheduled(t)
+			time.Sleep(2 * time.Minute)
+			if begun != want {
+				t.Errorf("life %d: %d were begun so far, want %d", life+1, begun, want)
+			}
+			if err := d.end(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// While an operation beside the sidecar has the lock file a scheduled one is not begun, and not
+// forgotten either.
+func TestAnOperationBesideIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, begun := t.TempDir(), 0
+		d := start(t, dir, func(id string) run.Plan {
+			begun++
+			return runtest.Plan("backup", id, runtest.Phase("first", nil))
+		})
+		beside, err := state.Lock(dir, state.Owner{Operation: "export", ID: "beside", PID: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.scheduled(t)
+		time.Sleep(10 * time.Minute)
+		if begun != 0 {
+			t.Errorf("begun beside another operation")
+		}
+		d.log.has(t, "could not be begun")
+		if err := beside.Release(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if begun != 1 {
+			t.Errorf("%d were begun after it, want 1", begun)
 		}
 	})
 }

@@ -67,7 +67,9 @@ type Config struct {
 	Load func(ctx context.Context) (Works, error)
 	// Use is told which Works are in force from now on; what it refuses is not put in force. The
 	// first time it opens the doors: the directory is ours, and nobody else has a socket there.
-	Use        func(Works) error
+	Use func(Works) error
+	// Leave closes the doors, while the directory is still ours. May be nil.
+	Leave      func()
 	Supervisor Supervisor
 	Log        Log
 	// Beat is how often the loop comes round at least; 0 is 5 s.
@@ -111,10 +113,7 @@ func New(cfg Config, lock *Yield) *Sidecar {
 		up: now, wake: make(chan struct{}, 1), works: func() Scheduling { return s.current() },
 		now: s.situation, say: func(text string) { s.tell(run.KindNote, "%s", text) },
 		history: func(ctx context.Context) ([]state.Operation, error) { return s.Operations(ctx, 100, "") },
-		begin: func(a asked) error {
-			_, _, err := s.begin(a, "", "schedule")
-			return err
-		},
+		begin:   s.beginScheduled,
 	}
 	s.reload <- struct{}{}
 	s.beat.Store(now.UnixNano())
@@ -150,6 +149,9 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	helpers.Wait()
 	s.cfg.Supervisor.Stopping()
 	s.finish()
+	if s.cfg.Leave != nil {
+		s.cfg.Leave()
+	}
 	return nil
 }
 
