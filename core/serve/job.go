@@ -204,6 +204,21 @@ func (s *Sidecar) Start(ctx context.Context, r api.Request, by api.Actor) (api.S
 	return api.Started{ID: j.facts.ID, Operation: r.Operation, Repeated: repeated}, nil
 }
 
+// beginScheduled begins what is due. It has not begun while an operation beside the sidecar has
+// the lock file.
+func (s *Sidecar) beginScheduled(a asked) error {
+	j, _, err := s.begin(a, "", "schedule")
+	if err != nil {
+		return err
+	}
+	select {
+	case <-j.begun:
+		return j.notBegun()
+	case <-time.After(answerWithin):
+		return nil
+	}
+}
+
 // ending waits for an operation that has told its end and still gives back what it took: who
 // heard of the end may begin the next. It reports false if none does that.
 func (s *Sidecar) ending(ctx context.Context) bool {

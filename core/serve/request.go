@@ -1,6 +1,10 @@
 package serve
 
-import "github.com/remora-backup/remora/core/api"
+import (
+	"github.com/remora-backup/remora/core/api"
+	"github.com/remora-backup/remora/core/run"
+	"github.com/remora-backup/remora/core/state"
+)
 
 // asked is a request as the history keeps it: with it the operation can be begun again.
 type asked struct {
@@ -19,4 +23,12 @@ func askedBy(r api.Request) asked {
 
 func (a asked) request() api.Request {
 	return api.Request{Operation: a.Operation, Backup: a.Backup, Target: a.Target, Dir: a.Dir, As: a.As}
+}
+
+// endedBySupervisor reports whether it was the sidecar that was to end, and not the restore.
+func endedBySupervisor(by string) bool { return by == "SIGTERM" || by == "stop" }
+
+// cutShort reports whether an operation ended because its sidecar did.
+func cutShort(o state.Operation) bool {
+	return o.State == run.Crashed || o.State == run.Cancelled && endedBySupervisor(o.InterruptedBy)
 }

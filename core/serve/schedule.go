@@ -171,26 +171,6 @@ func ranOf(o state.Operation) schedule.Ran {
 	}
 }
 
-// cutShort reports whether an operation ended because its sidecar did.
-func cutShort(o state.Operation) bool {
-	return o.State == run.Crashed || o.State == run.Cancelled && endedBySupervisor(o.InterruptedBy)
-}
-
-// beginScheduled begins what is due. It has not begun while an operation beside the sidecar has
-// the lock file.
-func (s *Sidecar) beginScheduled(a asked) error {
-	j, _, err := s.begin(a, "", "schedule")
-	if err != nil {
-		return err
-	}
-	select {
-	case <-j.begun:
-		return j.notBegun()
-	case <-time.After(answerWithin):
-		return nil
-	}
-}
-
 func (t *timetable) foresee(plan *schedule.Schedule) {
 	var next *api.Scheduled
 	if plan != nil {

@@ -108,6 +108,3 @@ func (s *Sidecar) resume(ctx context.Context) {
 		s.tell(run.KindWarning, "Restore %s cannot be gone on with: %v", o.ID, err)
 	}
 }
-
-// endedBySupervisor reports whether it was the sidecar that was to end, and not the restore.
-func endedBySupervisor(by string) bool { return by == "SIGTERM" || by == "stop" }
