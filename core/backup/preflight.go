@@ -168,7 +168,10 @@ func (p preflight) mayLock(ctx context.Context, described []sdi.Table) error {
 		schemas = append(schemas, t.Schema)
 	}
 	slices.Sort(schemas)
-	return p.server.MayLock(ctx, slices.Compact(schemas))
+	closed := slices.ContainsFunc(described, func(d sdi.Table) bool {
+		return (isEngine("CSV")(d.Engine) || isEngine("ARCHIVE")(d.Engine)) && !server.Table(d).ServersOwn()
+	})
+	return p.server.MayLock(ctx, slices.Compact(schemas), closed)
 }
 
 // size is about how many bytes are to be copied. What does not lie where the server says is

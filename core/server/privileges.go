@@ -88,8 +88,9 @@ func trySchemas(ctx context.Context, conn *sql.Conn) error {
 
 // MayLock makes sure that the account may lock tables of these schemas against writes: a lock
 // of a table that does not exist fails for that, or before for the lack of a privilege, and
-// waits for nobody. The error has code 12 and the statements that grant what is missing.
-func (s *Server) MayLock(ctx context.Context, schemas []string) error {
+// waits for nobody. With closed, some have to be closed, too. The error has code 12 and the
+// statements that grant what is missing.
+func (s *Server) MayLock(ctx context.Context, schemas []string, closed bool) error {
 	ctx, cancel := patiently(ctx)
 	defer cancel()
 	conn, err := s.db.Conn(ctx)
@@ -107,6 +108,14 @@ func (s *Server) MayLock(ctx context.Context, schemas []string) error {
 			return fmt.Errorf("check the privileges: %w", err)
 		}
 	}
+	for i, on := range grants {
+		grants[i] = "SELECT, LOCK TABLES ON " + on
+	}
+	if closed {
+		if err := classify(ctx, query("FLUSH NO_WRITE_TO_BINLOG TABLES mysql.remora")(ctx, conn)); code.Of(err) == code.Privilege {
+			grants = append(grants, "FLUSH_TABLES ON *.*")
+		}
+	}
 	if len(grants) == 0 {
 		return nil
 	}
@@ -115,9 +124,9 @@ func (s *Server) MayLock(ctx context.Context, schemas []string) error {
 		return fmt.Errorf("check the privileges: %w", classify(ctx, err))
 	}
 	for i, on := range grants {
-		grants[i] = "GRANT SELECT, LOCK TABLES ON " + on + " TO " + quoteAccount(account) + ";"
+		grants[i] = "GRANT " + on + " TO " + quoteAccount(account) + ";"
 	}
-	return code.Hint(code.Privilege, strings.Join(grants, " "), "tables of other engines than InnoDB cannot be locked against writes: SELECT and LOCK TABLES are missing")
+	return code.Hint(code.Privilege, strings.Join(grants, " "), "tables of other engines than InnoDB cannot be locked against writes: privileges are missing")
 }
 
 // CheckPrivileges returns the privileges that the account lacks, in a fixed order.

@@ -276,11 +276,11 @@ func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 func testMayLock(t *testing.T, s *mysqldtest.Server) {
 	s.Exec("CREATE USER locker@localhost", "GRANT SELECT, LOCK TABLES ON `may``lock`.* TO locker@localhost", "GRANT SELECT ON half.* TO locker@localhost")
 	account := connect(t, server.Config{Socket: s.Socket, User: "locker"})
-	if err := account.MayLock(t.Context(), []string{"may`lock"}); err != nil {
+	if err := account.MayLock(t.Context(), []string{"may`lock"}, false); err != nil {
 		t.Errorf("with both: %v", err)
 	}
-	err := account.MayLock(t.Context(), []string{"half", "may`lock", "none"})
-	const want = "GRANT SELECT, LOCK TABLES ON `half`.* TO 'locker'@'localhost'; GRANT SELECT, LOCK TABLES ON `none`.* TO 'locker'@'localhost';"
+	err := account.MayLock(t.Context(), []string{"half", "may`lock", "none"}, true)
+	const want = "GRANT SELECT, LOCK TABLES ON `half`.* TO 'locker'@'localhost'; GRANT SELECT, LOCK TABLES ON `none`.* TO 'locker'@'localhost'; GRANT FLUSH_TABLES ON *.* TO 'locker'@'localhost';"
 	if code.Of(err) != code.Privilege || code.HintOf(err) != want {
 		t.Errorf("got %v (code %d, hint %q), want code %d and %q", err, code.Of(err), code.HintOf(err), code.Privilege, want)
 	}

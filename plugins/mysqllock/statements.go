@@ -142,8 +142,9 @@ func (s *session) leaveOut(ctx context.Context, words *statements) error {
 	return nil
 }
 
-// lazy tells which tables may have rows or keys that are not in their files yet: ARCHIVE's,
-// whose compressor keeps rows back, and MyISAM's with delay_key_write. It reads as whoever
+// lazy tells which tables may have something that is not in their files yet: ARCHIVE's, whose
+// compressor keeps rows back, CSV's, whose state is written when they are closed (they are
+// taken for crashed until then), and MyISAM's with delay_key_write. It reads as whoever
 // may lock the tables can.
 func (s *session) lazy(ctx context.Context) (func(plug.Table) bool, error) {
 	var mode string
@@ -154,7 +155,7 @@ func (s *session) lazy(ctx context.Context) (func(plug.Table) bool, error) {
 		return func(plug.Table) bool { return true }, nil
 	}
 	// OFF may have been ON when the table was opened.
-	rows, err := s.conn.QueryContext(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE ENGINE = 'ARCHIVE' OR ENGINE = 'MyISAM' AND CREATE_OPTIONS LIKE '%delay_key_write=1%'")
+	rows, err := s.conn.QueryContext(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE ENGINE IN ('ARCHIVE', 'CSV') OR ENGINE = 'MyISAM' AND CREATE_OPTIONS LIKE '%delay_key_write=1%'")
 	if err != nil {
 		return nil, err
 	}

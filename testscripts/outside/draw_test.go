@@ -97,7 +97,7 @@ func drawn(seed uint64, small bool) *draw {
 // grants of the account; the first three are what it needs at least.
 var grants = []string{
 	"GRANT BACKUP_ADMIN, PROCESS, REPLICATION CLIENT ON *.* TO 'remora'@'localhost'",
-	"GRANT SELECT, LOCK TABLES ON *.* TO 'remora'@'localhost'",
+	"GRANT SELECT, LOCK TABLES, FLUSH_TABLES ON *.* TO 'remora'@'localhost'",
 	"GRANT SELECT ON performance_schema.log_status TO 'remora'@'localhost'",
 	"GRANT SHOW DATABASES, RELOAD ON *.* TO 'remora'@'localhost'",
 	"GRANT SELECT ON performance_schema.metadata_locks TO 'remora'@'localhost'",
