@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,9 +78,9 @@ func (d *daemon) scheduled(t *testing.T) {
 // a backup that ends its host each time is not taken for ever.
 func TestABackupThatIsCutShortIsBegunAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, begun := t.TempDir(), 0
+		dir, begun := t.TempDir(), new(atomic.Int32)
 		plan := func(id string) run.Plan {
-			begun++
+			begun.Add(1)
 			return runtest.Plan("backup", id, runtest.Phase("first", func(ctx context.Context, _ *run.Task) error {
 				<-ctx.Done()
 				return context.Cause(ctx)
@@ -89,7 +90,7 @@ func TestABackupThatIsCutShortIsBegunAgain(t *testing.T) {
 			d := start(t, dir, plan)
 			d.scheduled(t)
 			time.Sleep(2 * time.Minute)
-			if begun != want {
+			if begun := int(begun.Load()); begun != want {
 				t.Errorf("life %d: %d were begun so far, want %d", life+1, begun, want)
 			}
 			if err := d.end(); err != nil {
@@ -103,9 +104,9 @@ func TestABackupThatIsCutShortIsBegunAgain(t *testing.T) {
 // forgotten either.
 func TestAnOperationBesideIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir, begun := t.TempDir(), 0
+		dir, begun := t.TempDir(), new(atomic.Int32)
 		d := start(t, dir, func(id string) run.Plan {
-			begun++
+			begun.Add(1)
 			return runtest.Plan("backup", id, runtest.Phase("first", nil))
 		})
 		beside, err := state.Lock(dir, state.Owner{Operation: "export", ID: "beside", PID: 1})
@@ -114,7 +115,7 @@ func TestAnOperationBesideIsWaitedFor(t *testing.T) {
 		}
 		d.scheduled(t)
 		time.Sleep(10 * time.Minute)
-		if begun != 0 {
+		if begun.Load() != 0 {
 			t.Errorf("begun beside another operation")
 		}
 		d.log.has(t, "could not be begun")
@@ -122,8 +123,8 @@ func TestAnOperationBesideIsWaitedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
-		if begun != 1 {
-			t.Errorf("%d were begun after it, want 1", begun)
+		if begun.Load() != 1 {
+			t.Errorf("%d were begun after it, want 1", begun.Load())
 		}
 	})
 }
