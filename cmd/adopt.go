@@ -26,7 +26,8 @@ func (a *app) adopt() *cobra.Command {
 			"its executed transactions, its server_uuid and its tablespaces with what the restore recorded. What differs is\n" +
 			"said line by line, and nothing is changed. Without --as it only looks; --as primary or --as replica then lifts\n" +
 			"what keeps the server quiet, statement by statement. The account needs PROCESS to look, and to lift\n" +
-			"SYSTEM_VARIABLES_ADMIN, PERSIST_RO_VARIABLES_ADMIN, CONNECTION_ADMIN and REPLICATION_SLAVE_ADMIN.",
+			"SYSTEM_VARIABLES_ADMIN, PERSIST_RO_VARIABLES_ADMIN, CONNECTION_ADMIN and REPLICATION_SLAVE_ADMIN; where\n" +
+			"there are MEMORY tables also RELOAD and SELECT on them.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			role := inert.Inert

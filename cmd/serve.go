@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,6 +43,7 @@ type sidecar struct {
 	dir     string
 	metrics *metrics.Metrics
 	doors   *api.Server // nil until there are works
+	closing sync.Once   // closes them
 	first   config.Serve
 }
 
@@ -126,12 +128,13 @@ func (d *sidecar) close() {
 	if d.doors == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := d.doors.Close(ctx); err != nil {
-		d.log.Warn("close the doors", "error", err)
-	}
-	d.doors = nil
+	d.closing.Do(func() { // what is reloaded after that finds them closed, and opens none
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := d.doors.Close(ctx); err != nil {
+			d.log.Warn("close the doors", "error", err)
+		}
+	})
 }
 
 // recallWithin bounds the look at what was before this sidecar.

@@ -17,9 +17,15 @@ func OpenEmptied(ctx context.Context, s Server, r inert.Record, tell func(statem
 	do := func(statement string) error {
 		tell(statement)
 		if err := s.Do(ctx, statement); err != nil {
-			return fmt.Errorf("open the MEMORY tables: %w", err)
+			return code.Hint(code.Of(err), "as an administrator: RESET BINARY LOGS AND GTIDS; SET GLOBAL gtid_purged = '"+oneLine(r.GTIDExecuted)+"'; then remora adopt again",
+				"open the MEMORY tables: %w", err)
 		}
 		return nil
+	}
+	if len(r.Emptied) > 0 { // what the log is begun anew with must be allowed before anything is in it
+		if err := s.Do(ctx, "FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS"); err != nil {
+			return fmt.Errorf("open the MEMORY tables, for which RELOAD is needed: %w", err)
+		}
 	}
 	for _, table := range r.Emptied {
 		if err := do("SELECT 1 FROM " + table + " LIMIT 0"); err != nil {

@@ -105,26 +105,38 @@ func TestSmallestRedo(t *testing.T) {
 	defer stop()
 	l.numbers()
 	l.source.Exec("CREATE DATABASE s", "CREATE TABLE s.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(2000))")
-	l.hold(syncpoint.CopyDone, 1, func() {
-		for until := l.lsn() + wraps*8<<20; l.lsn() < until; {
-			l.source.Exec("INSERT INTO s.t (v) SELECT REPEAT(i, 300) FROM numbers.n LIMIT 4000", "DELETE FROM s.t WHERE id % 3 = 0")
+	// Where others have the processors it may be given up, so that the server does not wait;
+	// nothing is overrun then either. It is not so each time.
+	const tries = 3
+	for try := 1; ; try++ {
+		l.forget()
+		l.hold(syncpoint.CopyDone, 1, func() {
+			for until := l.lsn() + wraps*8<<20; l.lsn() < until; {
+				l.source.Exec("INSERT INTO s.t (v) SELECT REPEAT(i, 300) FROM numbers.n LIMIT 4000", "DELETE FROM s.t WHERE id % 3 = 0")
+			}
+		})
+		res, events, err := l.backup()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	res, events, err := l.backup()
-	stop()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.allHeld()
-	for _, e := range events {
-		switch {
-		case strings.HasPrefix(e.Message, "giving up the redo log consumer"):
-			t.Log(e.Message) // where others have the processors; nothing was overrun
-		case e.Kind == run.KindWarning || strings.Contains(e.Message, "no redo log consumer"):
-			t.Errorf("%s", e.Message)
+		l.allHeld()
+		givenUp := false
+		for _, e := range events {
+			switch {
+			case strings.HasPrefix(e.Message, "giving up the redo log consumer") && try < tries:
+				t.Logf("try %d: %s", try, e.Message)
+				givenUp = true
+			case e.Kind == run.KindWarning || strings.Contains(e.Message, "no redo log consumer"):
+				t.Errorf("%s", e.Message)
+			}
 		}
+		if givenUp {
+			continue
+		}
+		stop()
+		l.same(l.restore(), res)
+		return
 	}
-	l.same(l.restore(), res)
 }
 
 func (l *lab) lsn() (n uint64) {

@@ -14,8 +14,8 @@ const (
 	// ScopeBackup stops changes to the set of files (DDL) and lets DML go on:
 	// LOCK INSTANCE FOR BACKUP, on Percona Server LOCK TABLES FOR BACKUP.
 	ScopeBackup Scope = "backup"
-	// ScopeTables stops writes to the tables that are named, and to no other: LOCK TABLES
-	// ... READ. Taken only around the copy of tables of other engines than InnoDB, which
+	// ScopeTables stops writes to the tables that are named, and to others only where the
+	// server has no other way: LOCK TABLES ... READ. Taken only around the copy of tables of other engines than InnoDB, which
 	// have no log.
 	ScopeTables Scope = "tables"
 )

@@ -29,7 +29,9 @@ type works struct {
 	reach atomic.Pointer[func() error]
 	log   *logs
 	times *schedule.Schedule
-	hold  chan struct{} // what an operation needs is given back when it is closed
+
+	newest time.Time     // backup of the group
+	hold   chan struct{} // what an operation needs is given back when it is closed
 }
 
 func (w *works) Operation(r api.Request) (operate.Config, error) {
@@ -51,7 +53,7 @@ func (w *works) Operation(r api.Request) (operate.Config, error) {
 func (w *works) Schedule(context.Context) (*schedule.Schedule, error) { return w.times, nil }
 
 func (w *works) Stored(context.Context) ([]schedule.Ran, time.Time, error) {
-	return nil, time.Time{}, nil
+	return nil, w.newest, nil
 }
 
 func (w *works) Role(context.Context) (schedule.Role, error) { return schedule.Role{}, nil }

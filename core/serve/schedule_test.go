@@ -59,15 +59,18 @@ func TestTheScheduleRunsOnceANight(t *testing.T) {
 }
 
 // scheduled gives d a schedule of one backup each night.
-func (d *daemon) scheduled(t *testing.T) {
+func (d *daemon) scheduled(t *testing.T, change ...func(*schedule.Settings)) {
 	t.Helper()
 	settings := schedule.Defaults()
 	settings.Backup, settings.Spread = "CRON_TZ=UTC 15 2 * * *", 0
+	for _, c := range change {
+		c(&settings)
+	}
 	times, err := schedule.New(settings, "u-u")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.works = &works{name: "scheduled", plan: d.works.plan, times: times, log: d.log}
+	d.works = &works{name: "scheduled", plan: d.works.plan, times: times, newest: d.works.newest, log: d.log}
 	if _, err := d.Reload(t.Context(), anna); err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +128,24 @@ func TestAnOperationBesideIsWaitedFor(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if begun.Load() != 1 {
 			t.Errorf("%d were begun after it, want 1", begun.Load())
+		}
+	})
+}
+
+// The time without a good backup is counted from the newest one, not from the start of the
+// sidecar: one that is started anew each day would never take it.
+func TestTheFallbackOutlivesTheSidecar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var begun atomic.Int32
+		d := start(t, t.TempDir(), func(id string) run.Plan {
+			begun.Add(1)
+			return runtest.Plan("backup", id, runtest.Phase("first", nil))
+		})
+		d.works.newest = time.Now().Add(-30 * time.Hour)
+		d.scheduled(t, func(s *schedule.Settings) { s.On, s.Fallback = "replica", 26*time.Hour }) // and this is none
+		time.Sleep(15 * time.Minute)
+		if n := begun.Load(); n != 1 {
+			t.Errorf("%d backups were begun, want 1", n)
 		}
 	})
 }

@@ -88,8 +88,8 @@ func trySchemas(ctx context.Context, conn *sql.Conn) error {
 
 // MayLock makes sure that the account may lock tables of these schemas against writes: a lock
 // of a table that does not exist fails for that, or before for the lack of a privilege, and
-// waits for nobody. With closed, some have to be closed, too. The error has code 12 and the
-// statements that grant what is missing.
+// waits for nobody. With closed, or if one delays the writing of its keys, some have to be closed,
+// too. The error has code 12 and the statements that grant what is missing.
 func (s *Server) MayLock(ctx context.Context, schemas []string, closed bool) error {
 	ctx, cancel := patiently(ctx)
 	defer cancel()
@@ -100,20 +100,26 @@ func (s *Server) MayLock(ctx context.Context, schemas []string, closed bool) err
 	defer conn.Close()
 	var grants []string
 	for _, schema := range schemas {
-		on := "`" + strings.ReplaceAll(schema, "`", "``") + "`"
-		_, err := conn.ExecContext(ctx, "LOCK TABLES "+on+".`#remora: no such table` READ")
-		if err = classify(ctx, err); code.Of(err) == code.Privilege { // for the table, or for its whole schema
-			grants = append(grants, on+".*")
-		} else if ctx.Err() != nil || code.Of(err) == code.ServerGone {
+		may, err := mayLock(ctx, conn, schema)
+		if err != nil {
+			return fmt.Errorf("check the privileges: %w", err)
+		}
+		if !may {
+			grants = append(grants, "SELECT, LOCK TABLES ON "+quoteName(schema)+".*")
+		}
+	}
+	if len(schemas) > 0 && !closed {
+		if closed, err = delaysKeys(ctx, conn); err != nil {
 			return fmt.Errorf("check the privileges: %w", err)
 		}
 	}
-	for i, on := range grants {
-		grants[i] = "SELECT, LOCK TABLES ON " + on
-	}
 	if closed {
-		if err := classify(ctx, query("FLUSH NO_WRITE_TO_BINLOG TABLES mysql.remora")(ctx, conn)); code.Of(err) == code.Privilege {
+		err := classify(ctx, query("FLUSH NO_WRITE_TO_BINLOG TABLES mysql.remora")(ctx, conn))
+		switch {
+		case code.Of(err) == code.Privilege:
 			grants = append(grants, "FLUSH_TABLES ON *.*")
+		case err != nil:
+			return fmt.Errorf("check the privileges: %w", err)
 		}
 	}
 	if len(grants) == 0 {
@@ -128,6 +134,31 @@ func (s *Server) MayLock(ctx context.Context, schemas []string, closed bool) err
 	}
 	return code.Hint(code.Privilege, strings.Join(grants, " "), "tables of other engines than InnoDB cannot be locked against writes: privileges are missing")
 }
+
+// mayLock tries it, and gives back what it has locked if there is a table of that name after all.
+func mayLock(ctx context.Context, conn *sql.Conn, schema string) (may bool, err error) {
+	_, err = conn.ExecContext(ctx, "LOCK TABLES "+quoteName(schema)+".`#remora: no such table` READ")
+	switch number := numberOf(err); {
+	case err == nil:
+		_, err = conn.ExecContext(ctx, "UNLOCK TABLES")
+	case number == 1146 || number == 1049: // no such table, or its whole schema is gone by now
+		err = nil
+	}
+	err = classify(ctx, err)
+	if code.Of(err) == code.Privilege { // for the table, or for its whole schema
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// delaysKeys reports whether a table that the account is shown has keys that are written when it
+// is closed.
+func delaysKeys(ctx context.Context, conn *sql.Conn) (delays bool, err error) {
+	err = conn.QueryRowContext(ctx, "SELECT @@GLOBAL.delay_key_write = 'ALL' OR EXISTS (SELECT 1 FROM information_schema.TABLES WHERE ENGINE = 'MyISAM' AND CREATE_OPTIONS LIKE '%delay_key_write=1%')").Scan(&delays)
+	return delays, classify(ctx, err)
+}
+
+func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // CheckPrivileges returns the privileges that the account lacks, in a fixed order.
 func (s *Server) CheckPrivileges(ctx context.Context) ([]Missing, error) {

@@ -276,9 +276,17 @@ func testPrivileges(t *testing.T, s *mysqldtest.Server) {
 func testMayLock(t *testing.T, s *mysqldtest.Server) {
 	s.Exec("CREATE USER locker@localhost", "GRANT SELECT, LOCK TABLES ON `may``lock`.* TO locker@localhost", "GRANT SELECT ON half.* TO locker@localhost")
 	account := connect(t, server.Config{Socket: s.Socket, User: "locker"})
+	s.Exec("CREATE DATABASE `may``lock`", "CREATE TABLE `may``lock`.`#remora: no such table` (i INT) ENGINE=MyISAM")
 	if err := account.MayLock(t.Context(), []string{"may`lock"}, false); err != nil {
 		t.Errorf("with both: %v", err)
 	}
+	s.Exec("SET SESSION lock_wait_timeout = 5", "INSERT INTO `may``lock`.`#remora: no such table` VALUES (1)") // nobody has it locked
+	s.Exec("ALTER TABLE `may``lock`.`#remora: no such table` DELAY_KEY_WRITE=1")
+	const flush = "GRANT FLUSH_TABLES ON *.* TO 'locker'@'localhost';"
+	if err := account.MayLock(t.Context(), []string{"may`lock"}, false); code.HintOf(err) != flush {
+		t.Errorf("with a table that delays its keys: got %v (hint %q), want %q", err, code.HintOf(err), flush)
+	}
+	s.Exec("DROP DATABASE `may``lock`")
 	err := account.MayLock(t.Context(), []string{"half", "may`lock", "none"}, true)
 	const want = "GRANT SELECT, LOCK TABLES ON `half`.* TO 'locker'@'localhost'; GRANT SELECT, LOCK TABLES ON `none`.* TO 'locker'@'localhost'; GRANT FLUSH_TABLES ON *.* TO 'locker'@'localhost';"
 	if code.Of(err) != code.Privilege || code.HintOf(err) != want {

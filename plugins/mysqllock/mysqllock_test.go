@@ -130,6 +130,7 @@ func TestOnServer(t *testing.T) {
 	for name, test := range map[string]func(*world){
 		"locked and released":  lockedAndReleased,
 		"tables":               tables,
+		"read-only tables":     readOnlyTables,
 		"blocked":              blocked,
 		"in nobody's way":      inNobodysWay,
 		"cancelled":            cancelled,
@@ -195,6 +196,29 @@ func tables(w *world) {
 	}
 	if _, err := h.Release(w.t.Context()); err != nil {
 		w.t.Error(err)
+	}
+}
+
+// readOnlyTables: a server that takes no writes grants no lock for writing, and the tables are
+// locked all the same, while the backup lock is held.
+func readOnlyTables(w *world) {
+	w.server.Exec("CREATE TABLE t.m (i INT) ENGINE=MyISAM", "CREATE TABLE t.c (i INT NOT NULL) ENGINE=CSV", "SET GLOBAL super_read_only = ON")
+	defer w.server.Exec("DROP TABLE t.m, t.c")
+	defer w.server.Exec("SET GLOBAL read_only = OFF")
+	b := w.acquire(plug.ScopeBackup)
+	h, err := w.lock.Acquire(w.t.Context(), plug.Ask{Scope: plug.ScopeTables, Wait: 5 * time.Second, Tables: []plug.Table{{Schema: "t", Name: "m"}, {Schema: "t", Name: "c"}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	locked := fmt.Sprintf("SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE OBJECT_TYPE = 'GLOBAL' AND LOCK_TYPE = 'SHARED' AND LOCK_STATUS = 'GRANTED' AND OWNER_THREAD_ID = PS_THREAD_ID(%d)", h.Owner())
+	if got := w.server.QueryString(locked); got != "1" {
+		t := w.server.QueryString("SELECT GROUP_CONCAT(OBJECT_TYPE, ' ', LOCK_TYPE) FROM performance_schema.metadata_locks")
+		w.t.Errorf("the server is not locked against writes: %s", t)
+	}
+	for _, x := range []plug.Held{h, b} {
+		if _, err := x.Release(w.t.Context()); err != nil {
+			w.t.Error(err)
+		}
 	}
 }
 

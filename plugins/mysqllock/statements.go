@@ -14,8 +14,8 @@ type statements struct {
 	unlock string
 	inWay  string   // a condition on metadata_locks h: it would make the lock wait
 	tables []string // those that lock names, each with how it is locked
-	// readOnly: nothing may be locked for writing, so all that is to be closed is flushed with a
-	// read lock, which waits for readers, too.
+	// readOnly: the server lets nobody lock a table for writing, and to flush named tables with a
+	// read lock waits for the backup lock. What is to be closed is closed with all the others.
 	readOnly bool
 }
 
@@ -102,11 +102,7 @@ func (w *statements) locking(tables []string) []string {
 		return []string{"DO 0"}
 	}
 	if w.readOnly {
-		var names []string
-		for _, t := range tables {
-			names = append(names, strings.TrimSuffix(strings.TrimSuffix(t, write), read))
-		}
-		return []string{"FLUSH NO_WRITE_TO_BINLOG TABLES " + strings.Join(names, ", ") + " WITH READ LOCK"}
+		return []string{"FLUSH TABLES WITH READ LOCK"}
 	}
 	all := []string{"LOCK TABLES " + strings.Join(tables, ", ")}
 	var closed []string
@@ -144,8 +140,8 @@ func (s *session) leaveOut(ctx context.Context, words *statements) error {
 
 // lazy tells which tables may have something that is not in their files yet: ARCHIVE's, whose
 // compressor keeps rows back, CSV's, whose state is written when they are closed (they are
-// taken for crashed until then), and MyISAM's with delay_key_write. It reads as whoever
-// may lock the tables can.
+// taken for crashed until then), and MyISAM's with delay_key_write. It lists the others: a table
+// that the account is not shown, or by another name, is taken for one of these.
 func (s *session) lazy(ctx context.Context) (func(plug.Table) bool, error) {
 	var mode string
 	if err := s.conn.QueryRowContext(ctx, "SELECT @@GLOBAL.delay_key_write").Scan(&mode); err != nil {
@@ -154,21 +150,21 @@ func (s *session) lazy(ctx context.Context) (func(plug.Table) bool, error) {
 	if mode == "ALL" {
 		return func(plug.Table) bool { return true }, nil
 	}
-	// OFF may have been ON when the table was opened.
-	rows, err := s.conn.QueryContext(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE ENGINE IN ('ARCHIVE', 'CSV') OR ENGINE = 'MyISAM' AND CREATE_OPTIONS LIKE '%delay_key_write=1%'")
+	// The option counts though the setting is OFF: it may have been ON when the table was opened.
+	rows, err := s.conn.QueryContext(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE ENGINE IN ('MyISAM', 'MRG_MYISAM') AND CREATE_OPTIONS NOT LIKE '%delay_key_write=1%'")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	all := map[plug.Table]bool{}
+	eager := map[plug.Table]bool{}
 	for rows.Next() {
 		var t plug.Table
 		if err := rows.Scan(&t.Schema, &t.Name); err != nil {
 			return nil, err
 		}
-		all[t] = true
+		eager[t] = true
 	}
-	return func(t plug.Table) bool { return all[t] }, rows.Err()
+	return func(t plug.Table) bool { return !eager[t] }, rows.Err()
 }
 
 func name(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
