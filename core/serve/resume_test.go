@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/core/api"
+	"github.com/remora-backup/remora/core/code"
 	"github.com/remora-backup/remora/core/run"
 	"github.com/remora-backup/remora/core/run/runtest"
 	"github.com/remora-backup/remora/core/state"
@@ -99,6 +100,23 @@ func TestACrashedOperationIsInNobodysWay(t *testing.T) {
 		}
 		if _, err := d.Start(t.Context(), api.Request{Operation: "backup"}, anna); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// While a sidecar waits at its start for an operation that has the lock file, it can be stopped.
+func TestStoppedWhileItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		beside, err := state.Lock(dir, state.Owner{Operation: "restore", ID: "beside", PID: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = beside.Release() }()
+		d := start(t, dir, nil)
+		time.Sleep(time.Minute)
+		if err := d.end(); code.Of(err) != code.SIGTERM {
+			t.Errorf("got %v, want that it was stopped", err)
 		}
 	})
 }

@@ -230,6 +230,16 @@ func (s *Sidecar) Stop(why *run.Interrupted) {
 	s.look()
 }
 
+// stopped is why the sidecar ends; nil while it does not.
+func (s *Sidecar) stopped() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping == nil {
+		return nil
+	}
+	return &code.Error{Code: s.stopping.Code, Err: s.stopping}
+}
+
 // Hurry is for who does not want to wait for the clean-up of what Stop interrupted.
 func (s *Sidecar) Hurry() {
 	if j := s.running(); j != nil {

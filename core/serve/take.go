@@ -25,6 +25,9 @@ func (s *Sidecar) take(ctx context.Context, works Works) (release func(), err er
 	release = func() { _ = serve.Release() } // it ends with the process
 	told := false
 	operation, err := patiently(ctx, 0, func() (*state.LockFile, error) {
+		if why := s.stopped(); why != nil {
+			return nil, why
+		}
 		l, err := state.Lock(s.cfg.Dir, owner)
 		if err != nil && code.Of(err) == code.Busy && !told {
 			told = true
